@@ -1,0 +1,58 @@
+"""Is this argument allowed? Errors that name the argument, the value seen and what is allowed."""
+
+import difflib
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+
+def check_choice(argument: str, value: object, allowed: Iterable[str]) -> None:
+    """Raise ValueError, with the nearest allowed name, unless ``value`` is one of ``allowed``."""
+    names = list(allowed)
+    if value in names:
+        return
+    nearest = difflib.get_close_matches(str(value), names, n=1, cutoff=0.4)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    raise ValueError(f"{argument}={value!r} is unknown{hint} Known: {', '.join(names)}")
+
+
+def check_at_least(argument: str, value: int, least: int) -> None:
+    """Raise unless ``value`` is a whole number of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{argument} must be a whole number, got {value!r}")
+    if value < least:
+        raise ValueError(f"{argument} must be at least {least}, got {value}")
+
+
+def check_between(argument: str, value: float, low: float, high: float, *, open_low: bool = False) -> None:
+    """Raise ValueError unless ``value`` is finite and ``low <= value <= high`` (``low < value`` if ``open_low``)."""
+    above = low < value if open_low else low <= value
+    if not (above and value <= high and math.isfinite(value)):
+        closing = ")" if math.isinf(high) else "]"
+        raise ValueError(f"{argument} must be in {'(' if open_low else '['}{low:g}, {high:g}{closing}, got {value}")
+
+
+def check_logits(argument: str, logits: Tensor) -> None:
+    """Raise unless ``logits`` is a finite floating-point tensor of shape [B, C]."""
+    if not isinstance(logits, Tensor) or not logits.is_floating_point() or logits.ndim != 2:
+        seen = f"{logits.dtype} {list(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(f"{argument} must be a floating-point tensor of shape [B, C], got {seen}")
+    if not bool(torch.isfinite(logits).all()):
+        rows = torch.nonzero(~torch.isfinite(logits).all(dim=1)).flatten()
+        raise ValueError(f"{argument} must be finite, but {len(rows)} of {len(logits)} rows hold NaN or infinity")
+
+
+def check_ids(argument: str, ids: Tensor, num_samples: int) -> None:
+    """Raise unless ``ids`` is a one-dimensional int64 tensor of distinct ids in 0 .. num_samples - 1."""
+    if not isinstance(ids, Tensor) or ids.dtype != torch.int64 or ids.ndim != 1:
+        seen = f"{ids.dtype} {list(ids.shape)}" if isinstance(ids, Tensor) else type(ids).__name__
+        raise ValueError(f"{argument} must be an int64 tensor of shape [B], got {seen}")
+    if len(ids) == 0:
+        return
+    low, high = int(ids.min()), int(ids.max())
+    if low < 0 or high >= num_samples:
+        raise IndexError(f"{argument} must be in 0 .. {num_samples - 1}, got {low if low < 0 else high}")
+    if len(ids.unique()) != len(ids):
+        raise ValueError(f"{argument} must not repeat within one batch, but {len(ids) - len(ids.unique())} do")

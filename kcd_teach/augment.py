@@ -1,0 +1,129 @@
+"""Which view of an image is shown? Whole-batch random crop and flip, and the blending of two images."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from kcd_teach._checks import check_at_least
+from kcd_teach.condensation.summary import Mixture
+
+
+def num_views(padding: int) -> int:
+    """Different outcomes of a random crop and flip: 50 for padding 2, 162 for padding 4."""
+    return 2 * (2 * padding + 1) ** 2
+
+
+def draw_views(count: int, padding: int, generator: torch.Generator) -> Tensor:
+    """Draw one view for each of ``count`` images, uniformly from all crops and both flips.
+
+    A view is one number, so that what a teacher says about it can be stored: ``(row * (2p + 1) + column) * 2 + flip``
+    with the crop's upper left corner (row, column) in 0 .. 2p inside the padded image.
+
+    Returns:
+        int64 [count], in 0 .. num_views(padding) - 1.
+    """
+    check_at_least("padding", padding, 0)
+    return torch.randint(num_views(padding), (count,), generator=generator)
+
+
+def middle_view(padding: int) -> int:
+    """The view that shows an image as it is: no shift, no flip."""
+    return (padding * (2 * padding + 1) + padding) * 2
+
+
+def render_views(images: Tensor, views: Tensor, padding: int) -> Tensor:
+    """Show one view of every image: pad with black, crop to the size before, flip.
+
+    Padding comes before normalisation: the border is black and not the mean colour.
+
+    Args:
+        images: uint8 [B, C, H, W].
+        views: int64 [B], as :func:`draw_views` makes them.
+        padding: pixels added on every side.
+
+    Returns:
+        uint8 [B, C, H, W].
+    """
+    height, width = images.shape[-2:]
+    side = 2 * padding + 1
+    flipped, corner = views % 2 == 1, views // 2
+    device = images.device
+    rows = (corner // side)[:, None] + torch.arange(height, device=device)
+    columns = (corner % side)[:, None] + torch.arange(width, device=device)
+    columns = torch.where(flipped[:, None], columns.flip(1), columns)
+    padded = F.pad(images, (padding, padding, padding, padding))
+    sample = torch.arange(len(images), device=device)[:, None, None]
+    # Indices around a slice put the channels last; move them back.
+    return padded[sample, :, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
+
+
+def blend(images: Tensor, partners: Tensor, coefficients: Tensor) -> Tensor:
+    """Mix each image with its partner: ``(1 - c) * image + c * partner``, rounded to the nearest (paper Eq. 14).
+
+    Args:
+        images, partners: uint8 [L, C, H, W].
+        coefficients: float64 [L], in [0, 1], share of the partner.
+
+    Returns:
+        uint8 [L, C, H, W].
+
+    Example:
+        >>> pixel = torch.tensor([[[[100]]]], dtype=torch.uint8)
+        >>> blend(pixel, pixel // 2, torch.tensor([0.3])).item()
+        85
+    """
+    share = coefficients.double()[:, None, None, None]
+    return ((1 - share) * images + share * partners + 0.5).floor().to(torch.uint8)
+
+
+def blend_as_released(images: Tensor, partners: Tensor, coefficients: Tensor) -> Tensor:
+    """Mix as the authors' code does: every operation in float32, then cut off what follows the decimal point."""
+    share = coefficients[:, None, None, None]
+    return ((1 - share).float() * images + share.float() * partners).to(torch.uint8)
+
+
+class StageImages:
+    """The images a stage trains on: the originals, with the boundary samples replaced by their mixtures.
+
+    Args:
+        originals: uint8 [N, C, H, W]; never changed.
+        preset: ``"paper"`` blends originals and forgets the mixtures after their stage; ``"released"`` blends the
+            images as they are now and keeps them for good, as the authors' code does.
+
+    Attributes:
+        current: uint8 [N, C, H, W], what is shown in this stage.
+        mixed: bool [N], True where ``current`` differs from the original by a mixture of this preset.
+    """
+
+    def __init__(self, originals: Tensor, preset: str = "paper") -> None:
+        self.originals = self.current = originals
+        self.cumulative = preset == "released"
+        self.mixed = torch.zeros(len(originals), dtype=torch.bool, device=originals.device)
+
+    def apply(self, mixture: Mixture) -> None:
+        """Start a stage: blend its boundary samples with their partners."""
+        source = self.current if self.cumulative else self.originals
+        mix = blend_as_released if self.cumulative else blend
+        if not self.cumulative:
+            self.mixed = torch.zeros_like(self.mixed)
+        self.current = source
+        if len(mixture):
+            boundary, partners, share = (
+                part.to(source.device) for part in (mixture.boundary, mixture.partners, mixture.coefficients)
+            )
+            self.current = source.clone()
+            self.current[boundary] = mix(source[boundary], source[partners], share)
+            self.mixed[boundary] = True
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The mixed images only: ids int64 [M] and pixels uint8 [M, C, H, W]."""
+        ids = torch.nonzero(self.mixed).flatten()
+        return {"ids": ids.cpu(), "pixels": self.current[ids].cpu()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore the images of :meth:`state_dict`."""
+        ids = state["ids"].to(self.originals.device)
+        self.mixed = torch.zeros_like(self.mixed)
+        self.mixed[ids] = True
+        self.current = self.originals.clone()
+        self.current[ids] = state["pixels"].to(self.originals.device)

@@ -1,0 +1,55 @@
+"""How does a run survive being stopped? Interrupts between batches, and files that are whole or absent."""
+
+import contextlib
+import pickle
+import signal
+import threading
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kcd_teach._files import written_whole
+
+
+@contextlib.contextmanager
+def stop_between_batches() -> Iterator[Callable[[], bool]]:
+    """Turn an interrupt (Ctrl-C, or the square button of a notebook) into a flag that is read between batches.
+
+    Yields a function that says whether an interrupt has come. A second interrupt strikes at once. Outside the main
+    thread, where signals cannot be caught, nothing is changed.
+    """
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def ask(signum: int, frame: types.FrameType | None) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def write_state(path: Path, state: dict[str, Any]) -> None:
+    """Write tensors and plain values to one file, whole or not at all."""
+    with written_whole(path) as file:
+        torch.save(state, file)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read what :func:`write_state` wrote; raises ValueError for a damaged file or one that could run code."""
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(f"{path} is damaged or holds more than tensors and plain values; refused") from error
+    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise ValueError(f"{path} is truncated or not a checkpoint ({error}); delete it to start again") from error
+    return state

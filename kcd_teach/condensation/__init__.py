@@ -1,0 +1,32 @@
+"""Which knowledge moves? The E-step and the M-step of Knowledge Condensation Distillation.
+
+Knows ids, entropies and coefficients; nothing of models, losses or images.
+
+- :mod:`~kcd_teach.condensation.value`: what a sample is worth to the student (E-step)
+- :mod:`~kcd_teach.condensation.summary`: what becomes of the ranked samples (M-step)
+- :mod:`~kcd_teach.condensation.schedule`: how many are kept when, and what that costs
+- :mod:`~kcd_teach.condensation.condenser`: the loop that joins them
+"""
+
+from kcd_teach.condensation.condenser import PRESETS, Condenser, KeepAll
+from kcd_teach.condensation.schedule import event_epochs, paper_counts, relative_cost, released_counts
+from kcd_teach.condensation.summary import Mixture, paper_coefficients, partition, released_coefficients
+from kcd_teach.condensation.value import ValueRecord, cost_aware_score, prediction_entropy, rank
+
+__all__ = [
+    "PRESETS",
+    "Condenser",
+    "KeepAll",
+    "Mixture",
+    "ValueRecord",
+    "cost_aware_score",
+    "event_epochs",
+    "paper_coefficients",
+    "paper_counts",
+    "partition",
+    "prediction_entropy",
+    "rank",
+    "relative_cost",
+    "released_coefficients",
+    "released_counts",
+]

@@ -1,0 +1,243 @@
+"""The feedback loop: record what the student says, rank, summarise, stage after stage."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kcd_teach._checks import check_at_least, check_between, check_choice
+from kcd_teach.condensation import schedule, summary
+from kcd_teach.condensation.summary import Mixture
+from kcd_teach.condensation.value import ValueRecord, cost_aware_score, prediction_entropy, rank
+
+PRESETS = ("paper", "released")
+
+
+class Condenser:
+    """Decides on which samples the student is distilled, from how it has answered so far (paper section 3).
+
+    Call :meth:`observe` for every batch and :meth:`end_epoch` after every epoch; read :attr:`active` and
+    :attr:`mixture` at the start of the next one. Sample ids are positions in the full training set, 0 .. N-1, and
+    never change.
+
+    Args:
+        num_samples: N.
+        ratio: fraction of the samples kept in the end, in (0, 1]. 1 changes nothing.
+        stages: S, number of training stages, 1 .. epochs.
+        epochs: E, length of the whole run.
+        preset: ``"paper"`` follows the equations; ``"released"`` does what the authors' code does, point by point:
+            its schedule ends one stage late, the first boundary sample is not mixed, and mixtures are stored for good
+            (:class:`kcd_teach.augment.StageImages`).
+        alpha: exponent of the frequency in the ranking (paper Eq. 13); 0 ignores it.
+        mixing: blend dropped samples into the boundary ones; ``False`` only drops them.
+        mixing_strength: largest share of a partner in a mixture, in [0, 1] (paper Eq. 15).
+        value: ``"mean"`` or ``"sum"`` of the recorded entropies.
+        pool: rank ``"all"`` samples, so that dropped ones can return, or only the ``"active"`` ones.
+        partners: blend in the ``"slice"`` of ranks just below the cut, or the best of all not kept (``"complement"``).
+        selection: keep the highest by ``"value"``; or, as controls, at ``"random"`` or the ``"lowest"``.
+        seed: of the random selection.
+        history: keep every recorded value, float32 [E, N] with NaN where a sample was not shown (for figures).
+        released_steps: divisor of the released schedule, 6 in the authors' code.
+
+    Raises:
+        ValueError: for any argument out of its range, named in the message.
+
+    Example:
+        >>> condenser = Condenser(4, ratio=0.5, stages=2, epochs=2)
+        >>> condenser.record(torch.tensor([0, 1, 2, 3]), torch.tensor([0.1, 0.9, 0.5, 0.3]))
+        >>> condenser.end_epoch()
+        >>> condenser.active, condenser.mixture.partners
+        (tensor([1, 2]), tensor([3, 0]))
+    """
+
+    def __init__(
+        self,
+        num_samples: int,
+        ratio: float = 0.7,
+        stages: int = 6,
+        epochs: int = 240,
+        preset: str = "paper",
+        *,
+        alpha: float = 0.03,
+        mixing: bool = True,
+        mixing_strength: float = 0.3,
+        value: str = "mean",
+        pool: str = "all",
+        partners: str = "slice",
+        selection: str = "value",
+        seed: int = 0,
+        history: bool = False,
+        released_steps: int = schedule.RELEASED_STEPS,
+    ) -> None:
+        check_choice("preset", preset, PRESETS)
+        check_between("alpha", alpha, 0, float("inf"))
+        check_between("mixing_strength", mixing_strength, 0, 1)
+        check_choice("value", value, ("mean", "sum"))
+        check_choice("pool", pool, ("all", "active"))
+        check_choice("partners", partners, ("slice", "complement"))
+        check_choice("selection", selection, ("value", "random", "lowest"))
+        check_at_least("seed", seed, 0)
+        self.config: dict[str, Any] = {
+            "num_samples": num_samples, "ratio": float(ratio), "stages": stages, "epochs": epochs, "preset": preset,
+            "alpha": alpha, "mixing": mixing, "mixing_strength": mixing_strength, "value": value, "pool": pool,
+            "partners": partners, "selection": selection, "seed": seed, "released_steps": released_steps,
+        }  # fmt: skip
+        self._counts, self._events = self._plan(preset, num_samples, ratio, stages, epochs, released_steps)
+        self.active = torch.arange(num_samples)
+        self.mixture = Mixture()
+        self.stage = 0
+        self.epoch = 0
+        self._record = ValueRecord(num_samples)
+        self._pending: list[tuple[Tensor, Tensor]] = []
+        self.history = torch.full((epochs, num_samples), torch.nan) if history else None
+
+    @staticmethod
+    def _plan(
+        preset: str, num_samples: int, ratio: float, stages: int, epochs: int, steps: int
+    ) -> tuple[list[int], list[int]]:
+        """Counts n_0, n_1, .. and the epochs after which the second, third, .. of them begins to hold."""
+        events = schedule.event_epochs(epochs, stages)
+        if preset == "paper":
+            return schedule.paper_counts(num_samples, ratio, stages), events
+        if epochs % stages:
+            raise ValueError(f"stages must divide epochs={epochs} in the released preset, got {stages}")
+        return schedule.released_counts(num_samples, ratio, stages, steps), [*events, epochs]
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Samples trained on in each of the S stages."""
+        return tuple(self._counts[: self.config["stages"]])
+
+    @property
+    def value(self) -> Tensor:
+        """V, what each sample is worth, float64 [N], nats; 0 where nothing was recorded."""
+        return self._record.total if self.config["value"] == "sum" else self._record.mean
+
+    @property
+    def frequency(self) -> Tensor:
+        """F, in how many epochs each sample was recorded, int64 [N]."""
+        return self._record.frequency
+
+    @property
+    def score(self) -> Tensor:
+        """Cost-aware score V F^alpha, float64 [N]; higher = more valuable (paper Eq. 13)."""
+        return cost_aware_score(self.value, self.frequency, self.config["alpha"])
+
+    def observe(self, indices: Tensor, student_logits: Tensor) -> None:
+        """Record the entropy of the student's prediction for every sample of a batch.
+
+        Args:
+            indices: ids, int64 [B], distinct, 0 .. N-1.
+            student_logits: floating-point [B, C], finite, from the ordinary forward pass, before the update.
+        """
+        self.record(indices, prediction_entropy(student_logits))
+
+    def record(self, indices: Tensor, values: Tensor) -> None:
+        """Record one value (nats, floating-point [B]) for each of ``indices`` (int64 [B], distinct)."""
+        if self.epoch >= self.config["epochs"]:
+            raise RuntimeError(f"all {self.config['epochs']} epochs have ended; nothing can be recorded any more")
+        self._pending.append((indices, values))
+        # Values on an accelerator wait for the end of the epoch, so that the training loop never waits for them.
+        if values.device.type == "cpu":
+            self._flush()
+
+    def _flush(self) -> None:
+        pending, self._pending = self._pending, []
+        for ids, values in ((ids.cpu(), values.cpu()) for ids, values in pending):
+            self._record.add(ids, values)
+            if self.history is not None:
+                self.history[self.epoch, ids] = values.float()
+
+    def end_epoch(self) -> None:
+        """Close an epoch; at the end of a stage, rank all samples and plan the next stage."""
+        if self.epoch >= self.config["epochs"]:
+            raise RuntimeError(f"all {self.config['epochs']} epochs have ended already")
+        self._flush()
+        self.epoch += 1
+        if self.epoch in self._events:
+            self.stage += 1
+            self._summarise(self.ranking())
+
+    def ranking(self) -> Tensor:
+        """All ids from the most to the least valuable as of now, int64 [N] (E-step, paper Eq. 8).
+
+        Never-recorded samples keep their place: active ones come first, the others last.
+        """
+        if self.config["selection"] == "random":
+            key = torch.rand(len(self.score), generator=self._event_generator(), dtype=torch.float64)
+        else:
+            key = -self.score if self.config["selection"] == "lowest" else self.score
+            key = torch.where(self.frequency == 0, torch.inf, key)
+        outside = torch.ones(len(key), dtype=torch.bool)
+        outside[self.active] = False
+        banned = outside if self.config["pool"] == "active" else outside & (self.frequency == 0)
+        return rank(key.masked_fill(banned, -torch.inf))
+
+    def _event_generator(self) -> torch.Generator:
+        # Seeded by the event, so that a resumed run draws what an uninterrupted one would have drawn.
+        return torch.Generator().manual_seed(1_000 * self.config["seed"] + self.stage)
+
+    def _summarise(self, ranking: Tensor) -> None:
+        """Plan stage t: the active ids and the mixture (M-step, paper Eq. 14-15)."""
+        previous, kept = self._counts[self.stage - 1], self._counts[self.stage]
+        _, boundary, partners = summary.partition(ranking, previous, kept, self.config["partners"])
+        coefficients = {"paper": summary.paper_coefficients, "released": summary.released_coefficients}
+        self.active = ranking[:kept].clone()
+        self.mixture = Mixture()
+        if self.config["mixing"] and len(boundary):
+            strength = coefficients[self.config["preset"]](len(boundary), self.config["mixing_strength"])
+            self.mixture = Mixture(boundary.clone(), partners.clone(), strength)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a resumed run needs, as tensors and plain numbers."""
+        self._flush()
+        return {
+            "config": dict(self.config),
+            "epoch": self.epoch,
+            "stage": self.stage,
+            "active": self.active,
+            "mixture": [self.mixture.boundary, self.mixture.partners, self.mixture.coefficients],
+            "frequency": self._record.frequency,
+            "mean": self._record.mean,
+            "history": self.history,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from :meth:`state_dict`; raises ValueError if it belongs to another configuration."""
+        for name, ours in self.config.items():
+            if state["config"].get(name) != ours:
+                raise ValueError(f"the saved condenser has {name}={state['config'].get(name)}, this one {name}={ours}")
+        self.epoch, self.stage = state["epoch"], state["stage"]
+        self.active, self.mixture = state["active"], Mixture(*state["mixture"])
+        self._record.frequency, self._record.mean = state["frequency"].clone(), state["mean"].clone()
+        self.history = state["history"] if self.history is not None else None
+
+    def __repr__(self) -> str:
+        c = self.config
+        return (
+            f"Condenser({c['preset']}, {c['num_samples']} samples to {c['ratio']:.0%} in {c['stages']} stages of "
+            f"{c['epochs']} epochs; epoch {self.epoch}, stage {self.stage}, {len(self.active)} active, {self.mixture})"
+        )
+
+
+class KeepAll:
+    """The condenser that condenses nothing: plain distillation on every sample in every epoch."""
+
+    def __init__(self, num_samples: int) -> None:
+        self.config: dict[str, Any] = {"num_samples": num_samples, "preset": "none"}
+        self.active = torch.arange(num_samples)
+        self.mixture = Mixture()
+        self.stage = 0
+
+    def observe(self, indices: Tensor, student_logits: Tensor) -> None:
+        """Ignore the student's answers."""
+
+    def end_epoch(self) -> None:
+        """Change nothing."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """There is nothing to save but the configuration."""
+        return {"config": dict(self.config)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """There is nothing to restore."""

@@ -1,0 +1,235 @@
+"""Which images? Whole data sets in memory, bundled with the package or downloaded and verified once."""
+
+import os
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from platformdirs import user_cache_path
+from torch import Tensor
+
+from kcd_teach._files import written_whole
+from kcd_teach._checks import check_at_least, check_choice
+
+ARRAYS = ("train_images", "train_labels", "test_images", "test_labels", "classes")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A labelled set of images in memory. Sample ids are positions in ``train_images``, 0 .. N-1.
+
+    Attributes:
+        name: as given to :func:`load_dataset`.
+        train_images, test_images: uint8 [N, C, H, W].
+        train_labels, test_labels: int64 [N], 0 .. number of classes - 1.
+        classes: names, in order of label.
+        mean, std: per channel, of pixels scaled to 0 .. 1.
+        padding: pixels of black border for random crops.
+    """
+
+    name: str
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    padding: int
+
+    def __post_init__(self) -> None:
+        for split in ("train", "test"):
+            _check_split(split, getattr(self, f"{split}_images"), getattr(self, f"{split}_labels"), len(self.classes))
+
+    @property
+    def in_channels(self) -> int:
+        """Channels per image, 1 (grey) or 3 (colour)."""
+        return self.train_images.shape[1]
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Turn uint8 [B, C, H, W] into what a network takes: float32, mean 0 and deviation 1 per channel."""
+        mean = torch.tensor(self.mean, device=images.device)[:, None, None]
+        std = torch.tensor(self.std, device=images.device)[:, None, None]
+        return (images.float() / 255 - mean) / std
+
+    def first(self, per_class: int) -> "Dataset":
+        """The same data set with only the first ``per_class`` training images of every class, in their order."""
+        check_at_least("per_class", per_class, 1)
+        by_class = [torch.nonzero(self.train_labels == c).flatten()[:per_class] for c in range(len(self.classes))]
+        keep = torch.cat(by_class).sort().values
+        return replace(self, train_images=self.train_images[keep], train_labels=self.train_labels[keep])
+
+    def to(self, device: torch.device | str) -> "Dataset":
+        """The same data set with its tensors on ``device``."""
+        names = ("train_images", "train_labels", "test_images", "test_labels")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+
+    def __repr__(self) -> str:
+        channels, height, width = self.train_images.shape[1:]
+        return (
+            f"Dataset({self.name}: {len(self.train_images):,} training and {len(self.test_images):,} test images, "
+            f"{channels} x {height} x {width}, {len(self.classes)} classes)"
+        )
+
+
+def _check_split(split: str, images: Tensor, labels: Tensor, num_classes: int) -> None:
+    if images.dtype != torch.uint8 or images.ndim != 4:
+        raise ValueError(f"{split}_images must be uint8 [N, C, H, W], got {images.dtype} {list(images.shape)}")
+    if labels.dtype != torch.int64 or labels.shape != (len(images),):
+        raise ValueError(f"{split}_labels must be int64 [{len(images)}], got {labels.dtype} {list(labels.shape)}")
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
+        wrong = labels[(labels < 0) | (labels >= num_classes)][0]
+        raise ValueError(f"{split}_labels must be in 0 .. {num_classes - 1}, got {int(wrong)}")
+
+
+def _download_fashion_mnist(folder: Path) -> dict[str, np.ndarray]:
+    from torchvision.datasets import FashionMNIST
+
+    train, test = (FashionMNIST(str(folder), train=split, download=True) for split in (True, False))
+    return {
+        "train_images": train.data.numpy()[..., None],
+        "train_labels": train.targets.numpy().astype(np.int64),
+        "test_images": test.data.numpy()[..., None],
+        "test_labels": test.targets.numpy().astype(np.int64),
+        "classes": np.array(train.classes),
+    }
+
+
+def _download_cifar100(folder: Path) -> dict[str, np.ndarray]:
+    from torchvision.datasets import CIFAR100
+
+    train, test = (CIFAR100(str(folder), train=split, download=True) for split in (True, False))
+    return {
+        "train_images": train.data,
+        "train_labels": np.array(train.targets, dtype=np.int64),
+        "test_images": test.data,
+        "test_labels": np.array(test.targets, dtype=np.int64),
+        "classes": np.array(train.classes),
+    }
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Constants of a data set, and how its original is fetched (None: it ships with the package)."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    padding: int
+    original: str = ""
+    download: Callable[[Path], dict[str, np.ndarray]] | None = None
+
+
+SOURCES = {
+    "fashion-mnist-mini": _Source((0.2860,), (0.3530,), padding=2),
+    "fashion-mnist": _Source((0.2860,), (0.3530,), 2, "the four idx .gz files in FashionMNIST/raw", _download_fashion_mnist),
+    "cifar100": _Source(
+        (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761), 4, "cifar-100-python.tar.gz", _download_cifar100
+    ),
+}  # fmt: skip
+
+
+def list_datasets() -> list[str]:
+    """Names that :func:`load_dataset` knows."""
+    return list(SOURCES)
+
+
+def load_dataset(name: str, root: str | os.PathLike[str] | None = None) -> Dataset:
+    """Load a whole data set into memory.
+
+    ``NAME.npz`` is looked for in ``root``, then in the folder named by the environment variable ``KCD_DATA``, in the
+    checkout's or the installed package's data folder, and in a per-user cache. If it is nowhere, the original is
+    downloaded and verified by torchvision once, and ``NAME.npz`` is written from it.
+
+    Args:
+        name: ``"fashion-mnist-mini"`` (10,000 + 2,000 images, ships with the package, never downloads),
+            ``"fashion-mnist"`` or ``"cifar100"``.
+        root: folder to look in first and to download to.
+
+    Raises:
+        ValueError: unknown name; a file that is damaged, incomplete, or holds pickled objects.
+        RuntimeError: not here and not downloadable; the message says what to put where.
+    """
+    check_choice("name", name, SOURCES)
+    for folder in data_folders(root):
+        if (folder / f"{name}.npz").is_file():
+            return _to_dataset(name, read_npz(folder / f"{name}.npz"))
+    return _to_dataset(name, _download(name, root))
+
+
+def data_folders(root: str | os.PathLike[str] | None = None) -> list[Path]:
+    """Folders that are searched for data files, in order; the first two are skipped if not given."""
+    given = [Path(folder).expanduser() for folder in (root, os.environ.get("KCD_DATA")) if folder]
+    package = Path(__file__).resolve().parent
+    return [*given, package.parent / "data", package / "data", user_cache_path("kcd_teach")]
+
+
+def find_data_file(name: str) -> Path:
+    """Path of a file that ships in the data folder, such as stored results or weights."""
+    found = [folder / name for folder in data_folders() if (folder / name).is_file()]
+    if not found:
+        raise FileNotFoundError(f"{name} is in none of: {', '.join(map(str, data_folders()))}")
+    return found[0]
+
+
+def read_npz(path: Path, required: tuple[str, ...] = ARRAYS) -> dict[str, np.ndarray]:
+    """Read arrays from an ``.npz`` file without ever unpickling; raises ValueError that says what is wrong with it."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in archive.files}
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, AttributeError, TypeError) as error:
+        if "pickle" in str(error).lower():
+            raise ValueError(f"{path} holds pickled objects, which could run code; refused") from error
+        raise ValueError(f"{path} is truncated or not an .npz file ({error}); delete it and fetch it again") from error
+    missing = [key for key in required if key not in arrays]
+    if missing:
+        raise ValueError(f"{path} lacks {', '.join(missing)}; it holds {', '.join(arrays) or 'nothing'}")
+    return arrays
+
+
+def write_npz(path: Path, arrays: dict[str, Any], compress: bool = False) -> None:
+    """Write arrays as one ``.npz`` file, whole or not at all."""
+    with written_whole(path) as file:
+        (np.savez_compressed if compress else np.savez)(file, **arrays)
+
+
+def _download(name: str, root: str | os.PathLike[str] | None) -> dict[str, np.ndarray]:
+    source = SOURCES[name]
+    folder = Path(root or os.environ.get("KCD_DATA") or user_cache_path("kcd_teach")).expanduser()
+    if source.download is None:
+        raise RuntimeError(f"{name}.npz ships with kcd_teach but is in none of: {', '.join(map(str, data_folders(root)))}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        arrays = source.download(folder)
+        write_npz(folder / f"{name}.npz", arrays)
+    except (OSError, RuntimeError) as error:
+        raise RuntimeError(
+            f"{name} is not on this machine and could not be downloaded ({error}); "
+            f"put {name}.npz, or {source.original}, into {folder}"
+        ) from error
+    return arrays
+
+
+def _to_dataset(name: str, arrays: dict[str, np.ndarray]) -> Dataset:
+    source = SOURCES[name]
+
+    def images(key: str) -> Tensor:
+        if arrays[key].ndim != 4:
+            raise ValueError(f"{name}: {key} must be [N, H, W, C], got {list(arrays[key].shape)}")
+        return torch.from_numpy(np.ascontiguousarray(arrays[key].transpose(0, 3, 1, 2)))
+
+    return Dataset(
+        name=name,
+        train_images=images("train_images"),
+        train_labels=torch.from_numpy(arrays["train_labels"]),
+        test_images=images("test_images"),
+        test_labels=torch.from_numpy(arrays["test_labels"]),
+        classes=tuple(str(label) for label in arrays["classes"]),
+        mean=source.mean,
+        std=source.std,
+        padding=source.padding,
+    )

@@ -1,0 +1,66 @@
+"""What did the teacher say? Its logits for a batch, computed once per sample and view if they are remembered."""
+
+import torch
+from torch import Tensor, nn
+
+from kcd_teach.augment import num_views
+from kcd_teach.datasets import Dataset
+
+MEMORY_LIMIT = 2 * 1024**3
+"""Bytes that remembered logits may take."""
+
+
+class Knowledge:
+    """A frozen teacher's logits, on demand.
+
+    A random crop and flip has few outcomes (50 for padding 2), and a frozen teacher always says the same about the
+    same view. With ``remember`` each of these answers is computed once and kept in memory as float32, for all
+    runs that share this object. Mixtures are never remembered: they are other images.
+
+    Args:
+        teacher: network with ``teacher(images) -> logits [B, C]``; put into eval mode and never given a gradient.
+        dataset: whose training images will be shown.
+        remember: keep the answers; refused if they could take more than 2 GiB.
+    """
+
+    def __init__(self, teacher: nn.Module, dataset: Dataset, remember: bool = False) -> None:
+        self.teacher = teacher.eval()
+        self._answers: Tensor | None = None
+        if remember:
+            shape = (len(dataset.train_images), num_views(dataset.padding), len(dataset.classes))
+            if (size := 4 * shape[0] * shape[1] * shape[2]) > MEMORY_LIMIT:
+                raise ValueError(f"remember=True would take {size / 1e9:.1f} GB for {dataset.name}; use remember=False")
+            self._answers = torch.full(shape, torch.nan, device=dataset.train_images.device)
+
+    def __call__(self, ids: Tensor, views: Tensor, images: Tensor, mixed: Tensor) -> Tensor:
+        """Logits [B, C] for normalised ``images`` [B, c, H, W], which are these ``views`` [B] of these ``ids`` [B].
+
+        ``mixed`` bool [B] marks images that are mixtures.
+        """
+        if self._answers is None:
+            return self._ask(images)
+        logits = self._answers[ids, views]
+        unknown = mixed | logits[:, 0].isnan()
+        if bool(unknown.any()):
+            logits[unknown] = self._ask(images[unknown])
+            pure = ~mixed
+            self._answers[ids[pure], views[pure]] = logits[pure]
+        return logits
+
+    @torch.no_grad()
+    def _ask(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.teacher.eval()(images)
+        return logits
+
+
+@torch.no_grad()
+def predict(model: nn.Module, dataset: Dataset, images: Tensor, batch_size: int = 500) -> Tensor:
+    """Logits [N, C] of a network in eval mode for uint8 images [N, c, H, W] as they are, without augmentation."""
+    model.eval()
+    return torch.cat([model(dataset.normalise(part)) for part in images.split(batch_size)])
+
+
+def accuracy(model: nn.Module, dataset: Dataset) -> float:
+    """Share of the test images that a network gets right, 0 .. 1."""
+    right = predict(model, dataset, dataset.test_images).argmax(dim=1) == dataset.test_labels
+    return right.double().mean().item()

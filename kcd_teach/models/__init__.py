@@ -1,0 +1,73 @@
+"""Who teaches, who learns? Every network by its name."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import nn
+
+from kcd_teach._checks import check_at_least, check_choice
+from kcd_teach.models.convnet import ConvNet
+from kcd_teach.models.resnet import ResNet
+from kcd_teach.models.weights import TEACHER, load_teacher, load_weights, save_weights
+
+__all__ = [
+    "TEACHER",
+    "ConvNet",
+    "ResNet",
+    "count_parameters",
+    "create_model",
+    "list_models",
+    "load_teacher",
+    "load_weights",
+    "save_weights",
+]
+
+_NARROW, _WIDE = (16, 16, 32, 64), (32, 64, 128, 256)
+
+_MODELS: dict[str, Callable[..., nn.Module]] = {
+    # The networks of the published benchmark, for 32x32 images.
+    **{f"resnet{6 * n + 2}": partial(ResNet, n, _NARROW) for n in (1, 2, 3, 5, 7, 9, 18)},
+    "resnet8x4": partial(ResNet, 1, _WIDE),
+    "resnet32x4": partial(ResNet, 5, _WIDE),
+    # The networks of the course, for the bundled 28x28 images: a teacher and two students of different families.
+    "mini_resnet8x3": partial(ResNet, 1, (24, 24, 48, 96), stem_stride=2),
+    "mini_resnet8": partial(ResNet, 1, (8, 8, 16, 32), stem_stride=2),
+    "mini_convnet": partial(ConvNet, (8, 24, 48)),
+}
+
+
+def list_models() -> list[str]:
+    """Names that :func:`create_model` knows."""
+    return list(_MODELS)
+
+
+def create_model(name: str, num_classes: int = 100, in_channels: int = 3, seed: int | None = None) -> nn.Module:
+    """Build a network with fresh weights.
+
+    Args:
+        name: one of :func:`list_models`.
+        num_classes: C, at least 2.
+        in_channels: channels of the images, at least 1.
+        seed: of the initial weights; the global random state is left as it was. ``None`` draws from that state.
+
+    Returns:
+        A module with ``model(images) -> logits [B, C]`` and
+        ``model(images, return_features=True) -> (logits, features)``, features from shallow to deep, the last one
+        pooled, [B, D].
+
+    >>> count_parameters(create_model("resnet20"))
+    278324
+    """
+    check_choice("name", name, _MODELS)
+    check_at_least("num_classes", num_classes, 2)
+    check_at_least("in_channels", in_channels, 1)
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        return _MODELS[name](num_classes=num_classes, in_channels=in_channels)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of learnable parameters."""
+    return sum(parameter.numel() for parameter in model.parameters())

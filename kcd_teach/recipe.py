@@ -1,0 +1,70 @@
+"""With which settings is a network trained, and what is reported of it?"""
+
+import math
+from dataclasses import dataclass
+
+from kcd_teach._checks import check_at_least, check_between
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to optimise; the defaults are the benchmark's (SGD, 240 epochs, three drops of the learning rate).
+
+    Attributes:
+        epochs: E.
+        batch_size: samples per step; the last batch of an epoch may be smaller.
+        learning_rate: of the first epochs.
+        momentum: of SGD, without Nesterov.
+        weight_decay: on all parameters.
+        milestones: fractions of the run after which the learning rate is multiplied by ``decay``; 150, 180, 210 of 240.
+        decay: that factor.
+        drop_last: leave out an incomplete last batch.
+        augment: random crop and flip; ``False`` shows every image as it is.
+    """
+
+    epochs: int = 240
+    batch_size: int = 64
+    learning_rate: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    milestones: tuple[float, ...] = (0.625, 0.75, 0.875)
+    decay: float = 0.1
+    drop_last: bool = False
+    augment: bool = True
+
+    def __post_init__(self) -> None:
+        check_at_least("epochs", self.epochs, 1)
+        check_at_least("batch_size", self.batch_size, 1)
+        check_between("learning_rate", self.learning_rate, 0, math.inf, open_low=True)
+        check_between("momentum", self.momentum, 0, 1)
+        check_between("weight_decay", self.weight_decay, 0, math.inf)
+
+    def rate(self, epoch: int) -> float:
+        """Learning rate of an epoch, counted from 1."""
+        passed = sum(epoch > fraction * self.epochs for fraction in self.milestones)
+        return self.learning_rate * self.decay**passed
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What happened in one epoch.
+
+    Attributes:
+        epoch: counted from 1.
+        stage: stage of the condenser in this epoch, from 0.
+        active: samples shown in this epoch.
+        presentations: samples shown since the start, all epochs together.
+        learning_rate: of this epoch.
+        train_loss: mean over the samples shown.
+        test_accuracy: 0 .. 1, after this epoch.
+        seconds: training and evaluating since the start.
+    """
+
+    epoch: int
+    stage: int
+    active: int
+    presentations: int
+    learning_rate: float
+    train_loss: float
+    test_accuracy: float
+    seconds: float

@@ -1,0 +1,186 @@
+"""What was measured? Every number of the course that is not computed in a notebook comes from here.
+
+    python -m kcd_teach.studies teacher           train the course's teacher: data/mini_resnet8x3.npz
+    python -m kcd_teach.studies students          train every student of CONDITIONS: data/results/students.jsonl
+
+A result is one JSON line per run: condition, configuration, seed, versions, device, curve, presentations, seconds.
+Runs that are stored already are skipped, so a study can be stopped and continued.
+"""
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+
+from kcd_teach import __version__
+from kcd_teach.condensation import Condenser
+from kcd_teach.datasets import Dataset, find_data_file, load_dataset
+from kcd_teach.distillers import KD
+from kcd_teach.knowledge import Knowledge
+from kcd_teach.models import TEACHER, create_model, load_teacher, save_weights
+from kcd_teach.training import Distillation, Recipe, distill
+
+STUDENT = "mini_resnet8"
+EPOCHS, STAGES = 24, 6
+TEACHER_EPOCHS = 40
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One way to train the student.
+
+    Attributes:
+        name: as stored.
+        seeds: number of runs, seeds 0, 1, ..
+        temperature: of the distillation; 0 trains on labels alone.
+        epochs: of the run.
+        condenser: settings of the :class:`Condenser`; empty for none.
+    """
+
+    name: str
+    seeds: int = 5
+    temperature: float = 4.0
+    epochs: int = EPOCHS
+    condenser: dict[str, Any] = field(default_factory=dict)
+
+
+_RANDOM = {"selection": "random", "mixing": False}
+
+CONDITIONS = (
+    Condition("labels alone", seeds=10, temperature=0),
+    Condition("KD", seeds=10),
+    Condition("KC-KD 70%", seeds=10, condenser={"ratio": 0.7}),
+    Condition("random 70%", seeds=10, condenser={"ratio": 0.7, **_RANDOM}),
+    Condition("KD, 20 epochs", seeds=10, epochs=20),
+    Condition("no mixing", seeds=10, condenser={"ratio": 0.7, "mixing": False}),
+    Condition("released code", condenser={"ratio": 0.7, "preset": "released"}),
+    Condition("lowest value", condenser={"ratio": 0.7, "selection": "lowest", "mixing": False}),
+    Condition("sum of entropies", condenser={"ratio": 0.7, "value": "sum"}),
+    Condition("without frequency", condenser={"ratio": 0.7, "alpha": 0.0}),
+    Condition("never return", condenser={"ratio": 0.7, "pool": "active"}),
+    Condition("all dropped as partners", condenser={"ratio": 0.7, "partners": "complement"}),
+    Condition("random 70%, mixed", condenser={"ratio": 0.7, "selection": "random"}),
+    *(Condition(f"KC-KD {ratio:.0%}", condenser={"ratio": ratio}) for ratio in (0.9, 0.5, 0.3)),
+    *(Condition(f"random {ratio:.0%}", condenser={"ratio": ratio, **_RANDOM}) for ratio in (0.9, 0.5, 0.3)),
+    *(Condition(f"KD, T = {temperature:g}", temperature=temperature) for temperature in (1.0, 2.0, 8.0)),
+)
+
+
+def run_of(condition: Condition, seed: int, dataset: Dataset, knowledge: Knowledge) -> Distillation:
+    """The run of one condition and seed; the seed sets initial weights, order, views and random selection."""
+    student = create_model(STUDENT, len(dataset.classes), dataset.in_channels, seed=seed)
+    condenser = None
+    if condition.condenser:
+        settings = {"stages": STAGES, "epochs": condition.epochs, "seed": seed, **condition.condenser}
+        condenser = Condenser(len(dataset.train_images), **settings)
+    recipe = Recipe(epochs=condition.epochs)
+    if condition.temperature == 0:
+        return distill(student, dataset, recipe=recipe, condenser=condenser, seed=seed)
+    distiller = KD(condition.temperature)
+    return distill(student, dataset, knowledge, recipe=recipe, distiller=distiller, condenser=condenser, seed=seed)
+
+
+def record_of(run: Distillation, name: str, seed: int) -> dict[str, Any]:
+    """What is stored of a finished run."""
+    return {
+        "condition": name,
+        "seed": seed,
+        "config": run.config,
+        "test_accuracy": [round(report.test_accuracy, 6) for report in run.reports],
+        "train_loss": [round(report.train_loss, 6) for report in run.reports],
+        "active": [report.active for report in run.reports],
+        "presentations": run.reports[-1].presentations,
+        "seconds": round(run.reports[-1].seconds, 1),
+        "versions": {"kcd_teach": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        "device": str(run.dataset.train_images.device),
+    }
+
+
+def load_results(name: str) -> list[dict[str, Any]]:
+    """All records of a stored study, ``data/results/NAME.jsonl``, in order of condition and seed."""
+    lines = find_data_file(f"results/{name}.jsonl").read_text().splitlines()
+    order = [condition.name for condition in CONDITIONS]
+    records: list[dict[str, Any]] = [json.loads(line) for line in lines]
+    return sorted(records, key=lambda record: (order.index(record["condition"]), record["seed"]))
+
+
+def final_accuracies(records: list[dict[str, Any]]) -> dict[str, dict[int, float]]:
+    """Test accuracy of the last epoch, in percent: condition -> seed -> accuracy."""
+    table: dict[str, dict[int, float]] = {}
+    for record in records:
+        table.setdefault(record["condition"], {})[record["seed"]] = 100 * record["test_accuracy"][-1]
+    return table
+
+
+@cache
+def _bundled() -> tuple[Dataset, Knowledge]:
+    dataset = load_dataset("fashion-mnist-mini")
+    return dataset, Knowledge(load_teacher(dataset), dataset, remember=True)
+
+
+def _measure(condition: Condition, seed: int) -> dict[str, Any]:
+    torch.set_num_threads(1)
+    run = run_of(condition, seed, *_bundled())
+    for _ in run:
+        pass
+    return record_of(run, condition.name, seed)
+
+
+def _missing(path: Path) -> Iterator[tuple[Condition, int]]:
+    """Runs that are not stored yet; all conditions of one seed before the next seed."""
+    stored = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    done = {(record["condition"], record["seed"]) for record in stored}
+    for seed in range(max(condition.seeds for condition in CONDITIONS)):
+        for condition in CONDITIONS:
+            if seed < condition.seeds and (condition.name, seed) not in done:
+                yield condition, seed
+
+
+def measure_students(out: Path, workers: int) -> None:
+    """Train every missing student, one thread each, and append a line for each finished run."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    runs = list(_missing(out))
+    with ProcessPoolExecutor(workers) as pool, out.open("a") as file:
+        jobs = [pool.submit(_measure, condition, seed) for condition, seed in runs]
+        for job in tqdm(as_completed(jobs), total=len(jobs), unit="run"):
+            file.write(json.dumps(job.result()) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def train_teacher(data: Path) -> None:
+    """Train the course's teacher on labels; store its weights and its record."""
+    dataset = load_dataset("fashion-mnist-mini")
+    teacher = create_model(TEACHER, len(dataset.classes), dataset.in_channels, seed=0)
+    run = distill(teacher, dataset, recipe=Recipe(epochs=TEACHER_EPOCHS), seed=0)
+    for _ in tqdm(run, unit="epoch"):
+        pass
+    save_weights(teacher, data / f"{TEACHER}.npz")
+    (data / "results").mkdir(exist_ok=True)
+    (data / "results" / "teacher.jsonl").write_text(json.dumps(record_of(run, "teacher", 0)) + "\n")
+
+
+def main() -> None:
+    """Command line of this module."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", choices=("teacher", "students"))
+    parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parent.parent / "data")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="runs side by side, one thread each")
+    arguments = parser.parse_args()
+    if arguments.study == "teacher":
+        train_teacher(arguments.data)
+    else:
+        measure_students(arguments.data / "results" / "students.jsonl", arguments.workers)
+
+
+if __name__ == "__main__":
+    main()
