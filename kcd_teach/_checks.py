@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import numbers
 from collections.abc import Iterable
 
 import torch
@@ -14,7 +15,7 @@ def check_choice(argument: str, value: object, allowed: Iterable[str]) -> None:
     if value in names:
         return
     nearest = difflib.get_close_matches(str(value), names, n=1, cutoff=0.4)
-    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
     raise ValueError(f"{argument}={value!r} is unknown{hint} Known: {', '.join(names)}")
 
 
@@ -27,7 +28,9 @@ def check_at_least(argument: str, value: int, least: int) -> None:
 
 
 def check_between(argument: str, value: float, low: float, high: float, *, open_low: bool = False) -> None:
-    """Raise ValueError unless ``value`` is finite and ``low <= value <= high`` (``low < value`` if ``open_low``)."""
+    """Raise unless ``value`` is a finite number and ``low <= value <= high`` (``low < value`` if ``open_low``)."""
+    if not isinstance(value, numbers.Real):
+        raise TypeError(f"{argument} must be a number, got {value!r}")
     above = low < value if open_low else low <= value
     if not (above and value <= high and math.isfinite(value)):
         closing = ")" if math.isinf(high) else "]"

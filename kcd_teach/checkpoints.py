@@ -5,6 +5,7 @@ import pickle
 import signal
 import threading
 import types
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -40,16 +41,27 @@ def stop_between_batches() -> Iterator[Callable[[], bool]]:
 
 def write_state(path: Path, state: dict[str, Any]) -> None:
     """Write tensors and plain values to one file, whole or not at all."""
-    with written_whole(path) as file:
-        torch.save(state, file)
+    try:
+        with written_whole(path) as file:
+            torch.save(state, file)
+    except OSError as error:
+        raise OSError(f"checkpoint {path} cannot be written ({error}); choose another file") from error
 
 
 def read_state(path: Path) -> dict[str, Any]:
     """Read what :func:`write_state` wrote; raises ValueError for a damaged file or one that could run code."""
     try:
+        with zipfile.ZipFile(path) as archive:  # torch does not compare the checksums that it writes
+            damaged = archive.testzip()
+        if damaged:
+            raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(f"{path} is damaged or holds more than tensors and plain values; refused") from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} is truncated or not a checkpoint ({error}); delete it to start again") from error
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file can fail in any way
+        raise ValueError(f"{path} is damaged or not a checkpoint ({error}); delete it to start again") from error
+    if not isinstance(state, dict):
+        raise ValueError(f"{path} is not a checkpoint: it holds a {type(state).__name__}")
     return state

@@ -25,9 +25,10 @@ class Knowledge:
 
     def __init__(self, teacher: nn.Module, dataset: Dataset, remember: bool = False) -> None:
         self.teacher = teacher.eval()
+        self.num_samples = len(dataset.train_images)
         self._answers: Tensor | None = None
         if remember:
-            shape = (len(dataset.train_images), num_views(dataset.padding), len(dataset.classes))
+            shape = (self.num_samples, num_views(dataset.padding), len(dataset.classes))
             if (size := 4 * shape[0] * shape[1] * shape[2]) > MEMORY_LIMIT:
                 raise ValueError(f"remember=True would take {size / 1e9:.1f} GB for {dataset.name}; use remember=False")
             self._answers = torch.full(shape, torch.nan, device=dataset.train_images.device)
@@ -39,6 +40,7 @@ class Knowledge:
         """
         if self._answers is None:
             return self._ask(images)
+        ids = ids.to(images.device)
         logits = self._answers[ids, views]
         unknown = mixed | logits[:, 0].isnan()
         if bool(unknown.any()):

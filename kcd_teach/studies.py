@@ -2,6 +2,7 @@
 
     python -m kcd_teach.studies teacher           train the course's teacher: data/mini_resnet8x3.npz
     python -m kcd_teach.studies students          train every student of CONDITIONS: data/results/students.jsonl
+    python -m kcd_teach.studies traces            record every answer of three students: data/results/trace_*.npz
 
 A result is one JSON line per run: condition, configuration, seed, versions, device, curve, presentations, seconds.
 Runs that are stored already are skipped, so a study can be stopped and continued.
@@ -13,20 +14,22 @@ import os
 import platform
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tqdm.auto import tqdm
 
 from kcd_teach import __version__
 from kcd_teach.condensation import Condenser
-from kcd_teach.datasets import Dataset, find_data_file, load_dataset
+from kcd_teach.datasets import Dataset, find_data_file, load_dataset, write_npz
 from kcd_teach.distillers import KD
 from kcd_teach.knowledge import Knowledge
 from kcd_teach.models import TEACHER, create_model, load_teacher, save_weights
+from kcd_teach.traces import Recorder
 from kcd_teach.training import Distillation, Recipe, distill
 
 STUDENT = "mini_resnet8"
@@ -162,22 +165,48 @@ def train_teacher(data: Path) -> None:
     dataset = load_dataset("fashion-mnist-mini")
     teacher = create_model(TEACHER, len(dataset.classes), dataset.in_channels, seed=0)
     run = distill(teacher, dataset, recipe=Recipe(epochs=TEACHER_EPOCHS), seed=0)
-    for _ in tqdm(run, unit="epoch"):
-        pass
+    _finish(run)
     save_weights(teacher, data / f"{TEACHER}.npz")
     (data / "results").mkdir(exist_ok=True)
     (data / "results" / "teacher.jsonl").write_text(json.dumps(record_of(run, "teacher", 0)) + "\n")
 
 
+def record_traces(results: Path) -> None:
+    """Record two students under plain KD, and one under KC-KD at 70 %."""
+    dataset, knowledge = _bundled()
+    recipe, count = Recipe(epochs=EPOCHS), len(dataset.train_images)
+    for name in (STUDENT, "mini_convnet"):
+        student = create_model(name, len(dataset.classes), dataset.in_channels, seed=0)
+        recorder = Recorder(dataset.train_labels, EPOCHS)
+        run = distill(student, dataset, knowledge, recipe=recipe, condenser=recorder, seed=0)
+        _finish(run)
+        packed = np.packbits(recorder.correct.numpy(), axis=1)
+        arrays = {"entropy": recorder.entropy.half().numpy(), "correct": packed}
+        write_npz(results / f"trace_{name}.npz", arrays, compress=True)
+    condenser = Condenser(count, stages=STAGES, epochs=EPOCHS, history=True)
+    student = create_model(STUDENT, len(dataset.classes), dataset.in_channels, seed=0)
+    _finish(distill(student, dataset, knowledge, recipe=recipe, condenser=condenser, seed=0))
+    # In full precision: replaying it through a condenser must give the same plans as the run.
+    write_npz(results / "trace_condensed.npz", {"entropy": condenser.history}, compress=True)
+
+
+def _finish(run: Distillation) -> Distillation:
+    for _ in tqdm(run, unit="epoch"):
+        pass
+    return run
+
+
 def main() -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", choices=("teacher", "students"))
+    parser.add_argument("study", choices=("teacher", "students", "traces"))
     parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parent.parent / "data")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="runs side by side, one thread each")
     arguments = parser.parse_args()
     if arguments.study == "teacher":
         train_teacher(arguments.data)
+    elif arguments.study == "traces":
+        record_traces(arguments.data / "results")
     else:
         measure_students(arguments.data / "results" / "students.jsonl", arguments.workers)
 

@@ -45,7 +45,8 @@ class Distillation(Iterator[EpochReport]):
         )
         self.reports: list[EpochReport] = []
         self.epoch = self._batches_done = self._presentations = 0
-        self._seconds, self._loss, self._in_step = 0.0, torch.zeros((), dtype=torch.float64), False
+        self._seconds, self._in_step = 0.0, False
+        self._loss = torch.zeros((), dtype=torch.float64, device=dataset.train_images.device)
 
     def __len__(self) -> int:
         """Epochs that remain."""
@@ -68,10 +69,14 @@ class Distillation(Iterator[EpochReport]):
                     self._seconds += time.perf_counter() - started
                     self._save()
                     raise KeyboardInterrupt(f"stopped between batches in epoch {self.epoch + 1}; iterate to go on")
-        self.condenser.end_epoch()  # + rank, keep, mix and drop, if a stage ends here
-        if self.condenser.stage != stage:
-            self.images.apply(self.condenser.mixture)
-        return self._close_epoch(stage, started)
+            self._in_step = True
+            self.condenser.end_epoch()  # + rank, keep, mix and drop, if a stage ends here
+            if self.condenser.stage != stage:
+                self.images.apply(self.condenser.mixture)
+            report = self._close_epoch(stage, started)
+            if interrupted():
+                raise KeyboardInterrupt(f"stopped after epoch {self.epoch}; iterate to go on")
+        return report
 
     def _batches(self) -> Iterator[Batch]:
         # One generator per epoch: the order of an epoch depends on seed and epoch alone, which makes resuming exact.
@@ -108,6 +113,7 @@ class Distillation(Iterator[EpochReport]):
         )  # fmt: skip
         self.reports.append(report)
         self._batches_done, self._loss = 0, torch.zeros_like(self._loss)
+        self._in_step = False
         self._save()
         return report
 
@@ -144,6 +150,8 @@ class Distillation(Iterator[EpochReport]):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from :meth:`state_dict`; raises ValueError if that was another run."""
+        if missing := self.state_dict().keys() - state.keys():
+            raise ValueError(f"this is not the checkpoint of a run; it lacks {', '.join(sorted(missing))}")
         for name, ours in self.config.items():
             if (theirs := state["config"].get(name)) != ours:
                 raise ValueError(f"the checkpoint belongs to another run: its {name} is {theirs}, here it is {ours}")
@@ -161,7 +169,7 @@ def distill(
     *,
     recipe: Recipe | None = None,
     distiller: nn.Module | None = None,
-    condenser: Condenser | None = None,
+    condenser: Condenser | KeepAll | None = None,
     seed: int = 0,
     device: torch.device | str | None = None,
     checkpoint: str | Path | None = None,
@@ -194,9 +202,15 @@ def distill(
     if device is not None:
         dataset, student = dataset.to(device), student.to(device)
     knowledge = Knowledge(teacher, dataset) if isinstance(teacher, nn.Module) else teacher
+    if not isinstance(knowledge, Knowledge | None):
+        raise TypeError(f"teacher must be a network, Knowledge or None, got {type(teacher).__name__}")
     if knowledge is None and distiller is not None:
         raise ValueError("distiller needs a teacher, and teacher is None")
     if knowledge is not None:
+        if knowledge.num_samples != len(dataset.train_images):
+            raise ValueError(
+                f"teacher holds answers for {knowledge.num_samples} images, dataset has {len(dataset.train_images)}"
+            )
         knowledge.teacher.to(dataset.train_images.device)
     if distiller is None:
         distiller = LabelsOnly() if knowledge is None else KD()
@@ -207,11 +221,13 @@ def distill(
     )  # fmt: skip
     if run.checkpoint is not None and run.checkpoint.exists():
         run.load_state_dict(read_state(run.checkpoint))
+    else:
+        run._save()  # a place that cannot be written to fails here and not after the first epoch
     return run
 
 
-def _check_condenser(condenser: Condenser | None, dataset: Dataset, recipe: Recipe) -> None:
-    if condenser is None:
+def _check_condenser(condenser: Condenser | KeepAll | None, dataset: Dataset, recipe: Recipe) -> None:
+    if not isinstance(condenser, Condenser):
         return
     for name, wanted in (("num_samples", len(dataset.train_images)), ("epochs", recipe.epochs)):
         if condenser.config[name] != wanted:

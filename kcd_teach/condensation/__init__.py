@@ -10,11 +10,26 @@ Knows ids, entropies and coefficients; nothing of models, losses or images.
 
 from kcd_teach.condensation.condenser import PRESETS, Condenser, KeepAll
 from kcd_teach.condensation.schedule import event_epochs, paper_counts, relative_cost, released_counts
-from kcd_teach.condensation.summary import Mixture, paper_coefficients, partition, released_coefficients
+from kcd_teach.condensation.summary import (
+    DROPPED,
+    KEPT,
+    MIXED,
+    ROLES,
+    Mixture,
+    paper_coefficients,
+    partition,
+    released_coefficients,
+    roles,
+    summarise,
+)
 from kcd_teach.condensation.value import ValueRecord, cost_aware_score, prediction_entropy, rank
 
 __all__ = [
+    "DROPPED",
+    "KEPT",
+    "MIXED",
     "PRESETS",
+    "ROLES",
     "Condenser",
     "KeepAll",
     "Mixture",
@@ -29,4 +44,6 @@ __all__ = [
     "relative_cost",
     "released_coefficients",
     "released_counts",
+    "roles",
+    "summarise",
 ]

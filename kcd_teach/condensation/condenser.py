@@ -77,12 +77,12 @@ class Condenser:
         check_choice("partners", partners, ("slice", "complement"))
         check_choice("selection", selection, ("value", "random", "lowest"))
         check_at_least("seed", seed, 0)
+        self._counts, self._events = self._plan(preset, num_samples, ratio, stages, epochs, released_steps)
         self.config: dict[str, Any] = {
             "num_samples": num_samples, "ratio": float(ratio), "stages": stages, "epochs": epochs, "preset": preset,
             "alpha": alpha, "mixing": mixing, "mixing_strength": mixing_strength, "value": value, "pool": pool,
             "partners": partners, "selection": selection, "seed": seed, "released_steps": released_steps,
         }  # fmt: skip
-        self._counts, self._events = self._plan(preset, num_samples, ratio, stages, epochs, released_steps)
         self.active = torch.arange(num_samples)
         self.mixture = Mixture()
         self.stage = 0
@@ -136,6 +136,9 @@ class Condenser:
         """Record one value (nats, floating-point [B]) for each of ``indices`` (int64 [B], distinct)."""
         if self.epoch >= self.config["epochs"]:
             raise RuntimeError(f"all {self.config['epochs']} epochs have ended; nothing can be recorded any more")
+        for name, given in (("indices", indices), ("values", values)):
+            if not isinstance(given, Tensor):
+                raise TypeError(f"{name} must be a tensor of shape [B], got {type(given).__name__}")
         self._pending.append((indices, values))
         # Values on an accelerator wait for the end of the epoch, so that the training loop never waits for them.
         if values.device.type == "cpu":
@@ -180,13 +183,16 @@ class Condenser:
     def _summarise(self, ranking: Tensor) -> None:
         """Plan stage t: the active ids and the mixture (M-step, paper Eq. 14-15)."""
         previous, kept = self._counts[self.stage - 1], self._counts[self.stage]
-        _, boundary, partners = summary.partition(ranking, previous, kept, self.config["partners"])
-        coefficients = {"paper": summary.paper_coefficients, "released": summary.released_coefficients}
-        self.active = ranking[:kept].clone()
-        self.mixture = Mixture()
-        if self.config["mixing"] and len(boundary):
-            strength = coefficients[self.config["preset"]](len(boundary), self.config["mixing_strength"])
-            self.mixture = Mixture(boundary.clone(), partners.clone(), strength)
+        c = self.config
+        self.active, mixture = summary.summarise(
+            ranking, previous, kept, c["mixing_strength"], c["preset"], c["partners"]
+        )
+        self.mixture = mixture if c["mixing"] else Mixture()
+
+    @property
+    def roles(self) -> Tensor:
+        """What each sample is in this stage, int8 [N]: KEPT, MIXED or DROPPED."""
+        return summary.roles(self.config["num_samples"], self.active, self.mixture)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs, as tensors and plain numbers."""
@@ -197,9 +203,9 @@ class Condenser:
             "stage": self.stage,
             "active": self.active,
             "mixture": [self.mixture.boundary, self.mixture.partners, self.mixture.coefficients],
-            "frequency": self._record.frequency,
-            "mean": self._record.mean,
-            "history": self.history,
+            "frequency": self._record.frequency.clone(),
+            "mean": self._record.mean.clone(),
+            "history": None if self.history is None else self.history.clone(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -207,10 +213,12 @@ class Condenser:
         for name, ours in self.config.items():
             if state["config"].get(name) != ours:
                 raise ValueError(f"the saved condenser has {name}={state['config'].get(name)}, this one {name}={ours}")
+        if self.history is not None and state["history"] is None:
+            raise ValueError("history=True, but the saved condenser kept no history")
         self.epoch, self.stage = state["epoch"], state["stage"]
         self.active, self.mixture = state["active"], Mixture(*state["mixture"])
         self._record.frequency, self._record.mean = state["frequency"].clone(), state["mean"].clone()
-        self.history = state["history"] if self.history is not None else None
+        self.history = None if self.history is None else state["history"].clone()
 
     def __repr__(self) -> str:
         c = self.config

@@ -79,3 +79,36 @@ def released_coefficients(length: int, strength: float) -> Tensor:
     position = torch.arange(length, dtype=torch.float32)
     keep = strength * ((length - position) / length) + (1 - strength)
     return (1 - keep).double()
+
+
+def summarise(
+    ranking: Tensor, previous: int, kept: int, strength: float = 0.3, preset: str = "paper", partners: str = "slice"
+) -> tuple[Tensor, Mixture]:
+    """Plan a stage from a ranking: who is shown, and who is blended with whom (paper Eq. 14-15).
+
+    Args:
+        ranking, previous, kept, partners: as for :func:`partition`.
+        strength: largest share of a partner, in [0, 1].
+        preset: ``"paper"`` or ``"released"``, which coefficients to use.
+
+    Returns:
+        (active, mixture): ids int64 [kept], highest score first; the mixture is empty if nothing is dropped.
+    """
+    _, boundary, partner = partition(ranking, previous, kept, partners)
+    growing = released_coefficients if preset == "released" else paper_coefficients
+    mixture = (
+        Mixture(boundary.clone(), partner.clone(), growing(len(boundary), strength)) if len(boundary) else Mixture()
+    )
+    return ranking[:kept].clone(), mixture
+
+
+KEPT, MIXED, DROPPED = 0, 1, 2
+ROLES = ("kept", "mixed", "dropped")
+
+
+def roles(num_samples: int, active: Tensor, mixture: Mixture) -> Tensor:
+    """Role of every sample in a stage: KEPT, MIXED (kept and blended) or DROPPED; int8 [N]."""
+    role = torch.full((num_samples,), DROPPED, dtype=torch.int8)
+    role[active] = KEPT
+    role[mixture.boundary] = MIXED
+    return role

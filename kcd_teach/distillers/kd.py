@@ -64,9 +64,8 @@ class KD(nn.Module):
         )
 
     def extra_repr(self) -> str:
-        return (
-            f"temperature={self.temperature}, label_weight={self.label_weight}, teacher_weight={self.teacher_weight}"
-        )
+        """What printing the module shows."""
+        return f"temperature={self.temperature}, label_weight={self.label_weight}, teacher_weight={self.teacher_weight}"
 
 
 class LabelsOnly(nn.Module):

@@ -26,6 +26,7 @@ class BasicBlock(nn.Module):
             self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(width))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map [B, in_width, h, w] to [B, width, h / stride, w / stride]."""
         out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
         return F.relu(out + (x if self.downsample is None else self.downsample(x)))
 

@@ -1,0 +1,57 @@
+"""Did I get it? One function at a time for the learner to write, each with its own check.
+
+>>> from kcd_teach import exercises
+>>> soften = exercises.soften.check(exercises.TODO)
+not solved yet: soften; the notebook goes on with the library's version
+
+- :mod:`~kcd_teach.exercises.exercise`: what an exercise is, and how it answers
+- :mod:`~kcd_teach.exercises.compare`: the first difference between two results, in words
+- one module per notebook: :mod:`~kcd_teach.exercises.tour` (00), :mod:`~kcd_teach.exercises.plain_kd` (01),
+  :mod:`~kcd_teach.exercises.amount` (02), :mod:`~kcd_teach.exercises.value` (03),
+  :mod:`~kcd_teach.exercises.feedback` (04), :mod:`~kcd_teach.exercises.summary` (05)
+"""
+
+from kcd_teach.exercises.amount import doubtful, entropy
+from kcd_teach.exercises.exercise import TODO, Exercise, WrongAnswer
+from kcd_teach.exercises.feedback import keep, update
+from kcd_teach.exercises.plain_kd import kd_loss, soften
+from kcd_teach.exercises.summary import blend, coefficients, pair
+from kcd_teach.exercises.tour import kept_counts, presentations
+from kcd_teach.exercises.value import learned_epoch, running_mean
+
+ALL = (
+    presentations,
+    kept_counts,
+    soften,
+    kd_loss,
+    entropy,
+    doubtful,
+    running_mean,
+    learned_epoch,
+    keep,
+    update,
+    pair,
+    coefficients,
+    blend,
+)
+"""Every exercise, in the order of the course."""
+
+__all__ = [
+    "ALL",
+    "TODO",
+    "Exercise",
+    "WrongAnswer",
+    "blend",
+    "coefficients",
+    "doubtful",
+    "entropy",
+    "kd_loss",
+    "keep",
+    "kept_counts",
+    "learned_epoch",
+    "pair",
+    "presentations",
+    "running_mean",
+    "soften",
+    "update",
+]

@@ -1,0 +1,113 @@
+"""Exercises of notebook 02: does every sample hold the same amount of knowledge?"""
+
+import torch
+from torch import Tensor
+
+from kcd_teach.exercises.exercise import Exercise
+
+
+def _entropy(probabilities: Tensor) -> Tensor:
+    return torch.special.entr(probabilities).sum(dim=1)
+
+
+entropy = Exercise(
+    name="entropy",
+    task=(
+        "Compute the entropy of each sample's probabilities [B, C], in nats: - sum_c p_c ln p_c, "
+        "where a class of probability exactly 0 adds nothing."
+    ),
+    minutes=5,
+    hints=(
+        "Start with the formula: p * ln p, summed over the classes of each row, with a minus sign.",
+        "In floating point 0 * log(0) is 0 * (-infinity) = NaN, though p ln p goes to 0 as p does.",
+        "torch.xlogy(p, p) is p * ln p with 0 at p = 0; torch.where or clamp do it too.",
+    ),
+    reference=_entropy,
+    cases=(
+        (torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.25, 0.25, 0.5]]),),
+        (torch.tensor([[0.25, 0.25, 0.25, 0.25], [0.97, 0.01, 0.01, 0.01], [0.0, 0.0, 0.5, 0.5]]),),
+    ),
+    mistakes={
+        "0 * log(0) is NaN. A confident prediction rounds to exact zeros in float32, and one NaN spoils every mean "
+        "and every ranking it gets into.": lambda probabilities: -(probabilities * probabilities.log()).sum(dim=1),
+        "The sign is missing: ln p is negative for a probability below 1, and an entropy is never below "
+        "0.": lambda probabilities: -_entropy(probabilities),
+        "This is in bits, from the logarithm to base 2. Nats are asked for, from the natural "
+        "logarithm.": lambda probabilities: _entropy(probabilities) / torch.tensor(2.0).log(),
+        "The classes were averaged, not summed. The largest value should be ln C, with C "
+        "classes.": lambda probabilities: _entropy(probabilities) / probabilities.shape[1],
+        "The sum ran over the batch (dim=0). Each sample has its own entropy: sum over the "
+        "classes.": lambda probabilities: torch.special.entr(probabilities).sum(dim=0),
+    },
+    solution="""
+        import torch
+
+        def entropy(probabilities):
+            return -torch.xlogy(probabilities, probabilities).sum(dim=1)
+    """,
+)
+
+
+def _doubt(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """The label's probability as a fraction of the favourite's: 1 where they are the same class."""
+    of_label = probabilities.gather(1, labels[:, None]).squeeze(1)
+    return of_label / probabilities.max(dim=1).values
+
+
+def _ids(mask: Tensor) -> Tensor:
+    return torch.nonzero(mask).flatten()
+
+
+doubtful = Exercise(
+    name="doubtful",
+    task=(
+        "Find the samples whose label the teacher doubts: it gives the label less than half of the probability that "
+        "it gives its favourite class. Return their ids (row numbers), ascending."
+    ),
+    minutes=6,
+    hints=(
+        "You need two numbers per sample: the probability of its label, and the largest probability of its row.",
+        "probabilities[torch.arange(len(labels)), labels] picks the label's probability of every row.",
+        "torch.nonzero(mask).flatten() turns a mask of true and false into ids.",
+    ),
+    reference=lambda probabilities, labels: _ids(_doubt(probabilities, labels) < 0.5),
+    cases=(
+        (
+            torch.tensor([[0.7, 0.2, 0.1], [0.2, 0.7, 0.1], [0.45, 0.35, 0.2], [0.1, 0.1, 0.8], [0.5, 0.25, 0.25]]),
+            torch.tensor([0, 0, 1, 1, 2]),
+        ),
+        (
+            torch.tensor([[0.1, 0.3, 0.6], [0.4, 0.35, 0.25], [0.34, 0.33, 0.33], [0.05, 0.9, 0.05]]),
+            torch.tensor([0, 0, 2, 2]),
+        ),
+    ),
+    mistakes={
+        "The label's probability was compared with 0.5, not with half of the favourite's. A teacher who is unsure "
+        "about everything does not doubt the label in particular.": lambda probabilities, labels: _ids(
+            probabilities.gather(1, labels[:, None]).squeeze(1) < 0.5
+        ),
+        "These are all samples whose favourite is not the label. A teacher who gives 0.45 to one class and 0.35 to "
+        "the label hesitates between them; that is not doubt yet.": lambda probabilities, labels: _ids(
+            probabilities.argmax(dim=1) != labels
+        ),
+        "These are the samples whose label the teacher accepts; the comparison is the wrong way "
+        "round.": lambda probabilities, labels: _ids(_doubt(probabilities, labels) >= 0.5),
+        "A mask of true and false came back. Ids are asked for: positions where the mask is "
+        "true.": lambda probabilities, labels: _doubt(probabilities, labels) < 0.5,
+        "Samples at exactly half were counted too. Less than half is asked for.": (
+            lambda probabilities, labels: _ids(_doubt(probabilities, labels) <= 0.5)
+        ),
+        "The ids are ordered by doubt, not ascending. The right samples are there, but in an order that says "
+        "something else.": lambda probabilities, labels: _doubt(probabilities, labels).argsort()[
+            : int((_doubt(probabilities, labels) < 0.5).sum())
+        ],
+    },
+    solution="""
+        import torch
+
+        def doubtful(probabilities, labels):
+            of_label = probabilities[torch.arange(len(labels)), labels]
+            favourite = probabilities.max(dim=1).values
+            return torch.nonzero(of_label < 0.5 * favourite).flatten()
+    """,
+)

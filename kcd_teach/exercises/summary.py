@@ -1,0 +1,152 @@
+"""Exercises of notebook 05: what happens to the knowledge that is not kept?"""
+
+import torch
+from torch import Tensor
+
+from kcd_teach import augment
+from kcd_teach.condensation import paper_coefficients, partition, released_coefficients
+from kcd_teach.exercises.exercise import Exercise
+
+
+def _pair(ranking: Tensor, previous: int, kept: int) -> tuple[Tensor, Tensor]:
+    _, boundary, partners = partition(ranking, previous, kept)
+    return boundary, partners
+
+
+def _whole_list(ranking: Tensor, previous: int, kept: int) -> tuple[Tensor, Tensor]:
+    length = previous - kept
+    return ranking[:kept][-length:], ranking[kept : kept + length]
+
+
+pair = Exercise(
+    name="pair",
+    task=(
+        "Of a ranking (ids, best first) return (boundary, partners), each in order of rank: with L = previous - kept, "
+        "the last L of the samples kept, and the L samples ranked right after them. When L is 0, both are empty."
+    ),
+    minutes=6,
+    hints=(
+        "The kept samples are ranking[:kept]. Where among them do the last L begin?",
+        "The boundary begins at place kept - L and ends before place kept; the partners begin at place kept.",
+        "Slices by start and end also work for L = 0; [-L:] does not, because -0 is 0.",
+    ),
+    reference=_pair,
+    parts=("boundary", "partners"),
+    cases=(
+        (torch.tensor([4, 0, 6, 2, 5, 1, 3]), 6, 4),
+        (torch.tensor([2, 8, 5, 0, 6, 1, 9, 3, 7, 4]), 8, 6),
+        (torch.tensor([3, 1, 0, 2]), 3, 3),
+    ),
+    mistakes={
+        "The partners came from the very end of the ranking. They are the samples right below the cut: the best of "
+        "those that are not kept.": lambda ranking, previous, kept: (
+            _pair(ranking, previous, kept)[0],
+            ranking[len(ranking) - (previous - kept) :],
+        ),
+        "The boundary ends one place too early, so the least valuable sample kept stays unmixed. Slices leave out "
+        "their end: use ranking[kept - L:kept].": lambda ranking, previous, kept: (
+            ranking[kept - (previous - kept) - 1 : kept - 1] if previous > kept else ranking[:0],
+            _pair(ranking, previous, kept)[1],
+        ),
+        "The pairing is reversed. Both lists go from higher to lower rank, and the first of one belongs to the first "
+        "of the other.": lambda ranking, previous, kept: (
+            _pair(ranking, previous, kept)[0],
+            _pair(ranking, previous, kept)[1].flip(0),
+        ),
+        "Where nothing is dropped, [-0:] is the whole list and not an empty one: every kept sample would wait for a "
+        "partner that does not exist (this is how the authors' released code stops).": _whole_list,
+    },
+    solution="""
+        def pair(ranking, previous, kept):
+            length = previous - kept
+            return ranking[kept - length:kept], ranking[kept:kept + length]
+    """,
+)
+
+coefficients = Exercise(
+    name="coefficients",
+    task=(
+        "Return the partners' shares for a boundary of `length` samples: a straight line in equal steps whose first "
+        "share is strength / length and whose last is `strength`."
+    ),
+    minutes=4,
+    hints=(
+        "For length 3 and strength 0.3 the shares are 0.1, 0.2, 0.3.",
+        "The share of sample j, counted from 0, is strength * (j + 1) / length.",
+        "torch.arange(1, length + 1) counts from 1 to length.",
+    ),
+    reference=paper_coefficients,
+    cases=((3, 0.3), (4, 0.2), (1, 0.3)),
+    mistakes={
+        "The line starts at 0 and never reaches the strength, as in the authors' released code: the first boundary "
+        "sample is not mixed at all.": released_coefficients,
+        "The line falls. The boundary is in order of rank, and its least valuable sample, the last, takes the largest "
+        "share.": lambda length, strength: paper_coefficients(length, strength).flip(0),
+        "All shares are alike. They should grow, so that the more valuable a boundary sample is, the less it is "
+        "changed.": lambda length, strength: torch.full((length,), strength),
+        "The line starts at 0, as torch.linspace(0, strength, length) does. It reaches the strength, but the first "
+        "boundary sample is not mixed at all.": lambda length, strength: torch.linspace(0, strength, length),
+    },
+    solution="""
+        import torch
+
+        def coefficients(length, strength):
+            return strength * torch.arange(1, length + 1) / length
+    """,
+)
+
+
+def _blend(image: Tensor, partner: Tensor, coefficient: float) -> Tensor:
+    share = torch.tensor([coefficient], dtype=torch.float64)
+    return augment.blend(image[None], partner[None], share)[0]
+
+
+def _to_pixels(values: Tensor) -> Tensor:
+    return (values + 0.5).floor().clamp(0, 255).to(torch.uint8)
+
+
+blend = Exercise(
+    name="blend",
+    task=(
+        "Mix an image with its partner, both uint8 [C, H, W]: (1 - c) * image + c * partner, "
+        "rounded to the nearest whole number, as uint8 again."
+    ),
+    minutes=5,
+    hints=(
+        "uint8 holds 0 .. 255 and wraps round beyond: compute in floating point, convert at the end.",
+        "Converting to uint8 cuts off what follows the decimal point; round before.",
+        "mixed = (1 - c) * image.double() + c * partner.double(), then mixed.round().to(torch.uint8).",
+    ),
+    reference=_blend,
+    cases=(
+        (
+            torch.tensor([[[80, 161], [64, 41]]], dtype=torch.uint8),
+            torch.tensor([[[24, 60], [120, 200]]], dtype=torch.uint8),
+            0.15,
+        ),
+        (
+            torch.tensor([[[181, 100]]], dtype=torch.uint8),
+            torch.tensor([[[143, 36]]], dtype=torch.uint8),
+            0.3,
+        ),
+    ),
+    mistakes={
+        "The weights are swapped: the partner takes the larger share, and the image would no longer fit its "
+        "label.": lambda image, partner, coefficient: _blend(partner, image, coefficient),
+        "What follows the decimal point was cut off instead of rounded. Every mixed pixel gets about half a grey "
+        "level darker.": lambda image, partner, coefficient: (
+            (1 - coefficient) * image.double() + coefficient * partner.double()
+        ).to(torch.uint8),
+        "partner - image wrapped round in uint8, where 24 - 80 is 200. Convert to floating point before you "
+        "subtract.": lambda image, partner, coefficient: _to_pixels(image + coefficient * (partner - image).double()),
+        "The partner was added without scaling the image down. Such a mixture is too bright, and leaves the range "
+        "0 .. 255.": lambda image, partner, coefficient: _to_pixels(image + coefficient * partner.double()),
+    },
+    solution="""
+        import torch
+
+        def blend(image, partner, coefficient):
+            mixed = (1 - coefficient) * image.double() + coefficient * partner.double()
+            return mixed.round().to(torch.uint8)
+    """,
+)

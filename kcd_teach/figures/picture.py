@@ -1,0 +1,64 @@
+"""A figure that can be seen, heard and tested: an image, its alternative text, and one sentence computed from the data."""
+
+import base64
+import html
+import io
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from PIL import Image
+
+from kcd_teach.figures.style import DPI
+
+COLOURS = 128
+"""Colours in a stored image; a palette keeps notebooks small."""
+
+
+def to_png(figure: Figure) -> bytes:
+    """The figure as a small PNG file."""
+    raw, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(raw, format="png", dpi=DPI, facecolor="white")
+    picture = Image.open(raw).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    picture.save(small, "PNG", optimize=True)
+    return small.getvalue()
+
+
+class Picture:
+    """What every function of :mod:`kcd_teach.figures` returns; a notebook shows it as the last line of a cell.
+
+    Args:
+        figure: the drawing.
+        alt: what is shown, for readers who cannot see it, 10 to 40 words.
+        reading: what it says, one sentence computed from the data; compared by the regression test.
+    """
+
+    def __init__(self, figure: Figure, alt: str, reading: str) -> None:
+        self.figure, self.alt, self.reading = figure, alt, reading
+        self._png: bytes | None = None
+
+    @property
+    def png(self) -> bytes:
+        """The image, drawn once."""
+        if self._png is None:
+            self._png = to_png(self.figure)
+        return self._png
+
+    def save(self, path: Path) -> None:
+        """Write the image as a PNG file."""
+        path.write_bytes(self.png)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        data = base64.b64encode(self.png).decode()
+        width = round(self.figure.get_figwidth() * 96)
+        # JupyterLab ignores alternative text beside an image, but honours it in HTML.
+        page = (
+            f'<figure style="margin:0"><img alt="{html.escape(self.alt)}" width="{width}" '
+            f'style="max-width:100%;height:auto" src="data:image/png;base64,{data}">'
+            f'<figcaption style="max-width:{width}px;margin-top:.4em"><b>Reading:</b> {html.escape(self.reading)}'
+            "</figcaption></figure>"
+        )
+        return {"image/png": data, "text/html": page, "text/plain": f"{self.alt}\nReading: {self.reading}"}
+
+    def __repr__(self) -> str:
+        return f"Picture: {self.reading}"

@@ -1,0 +1,100 @@
+"""Pictures of runs: accuracy by condition, paired differences, accuracy against cost, learning curves."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+
+from kcd_teach.figures.picture import Picture
+from kcd_teach.figures.style import colour, new_figure
+from kcd_teach.statistics import interval, paired_differences, verdict
+
+Table = Mapping[str, Mapping[int, float]]
+"""Condition -> seed -> accuracy in percent."""
+
+
+def _dots_and_interval(axes: Axes, row: int, values: Sequence[float], tint: str) -> None:
+    """Every run as a dot, their mean as a line, the 95 % interval of the mean as a bar."""
+    found = interval(values)
+    sns.stripplot(x=list(values), y=[row] * len(values), orient="h", jitter=0.18, native_scale=True, size=5,
+                  color=tint, alpha=0.55, ax=axes)  # fmt: skip
+    axes.errorbar(found.mean, row, xerr=found.half_width, fmt="|", markersize=16, markeredgewidth=2.5, capsize=4,
+                  elinewidth=2, color=tint, zorder=5)  # fmt: skip
+
+
+def accuracy_by_condition(table: Table, highlight: str, title: str) -> Picture:
+    """Accuracy of every run, one row per condition; ``highlight`` is drawn in the student's colour."""
+    figure, (axes,) = new_figure(7.2, 0.9 + 0.42 * len(table))
+    np.random.seed(0)  # the vertical jitter of the dots, and nothing else
+    for row, (name, runs) in enumerate(table.items()):
+        _dots_and_interval(axes, row, list(runs.values()), colour("student" if name == highlight else "teacher"))
+    _label_rows(axes, list(table))
+    axes.set(title=title, xlabel="test accuracy after the last epoch (%)")
+    best = max(table, key=lambda name: interval(list(table[name].values())).mean)
+    seeds = sorted({seed for runs in table.values() for seed in runs})
+    reading = "; ".join(f"{name} {interval(list(runs.values()))}" for name, runs in table.items())
+    alt = f"One row per condition with a dot per run and a 95 % interval; {best} has the highest mean accuracy."
+    return Picture(figure, alt, f"{reading}. Seeds {seeds[0]} to {seeds[-1]}, percent, mean ± 95 % interval.")
+
+
+def _label_rows(axes: Axes, names: Sequence[str]) -> None:
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.grid(axis="x", alpha=0.25)
+    axes.tick_params(axis="y", length=0)
+
+
+def differences_to(table: Table, baseline: str, title: str) -> Picture:
+    """Difference of every condition to ``baseline``, paired by seed, with a verdict for each."""
+    others = [name for name in table if name != baseline]
+    differences = {name: paired_differences(table[name], table[baseline]) for name in others}
+    figure, (axes,) = new_figure(7.2, 0.9 + 0.42 * len(others))
+    np.random.seed(0)  # the vertical jitter of the dots, and nothing else
+    axes.axvline(0, color=colour("teacher"), linewidth=1)
+    for row, name in enumerate(others):
+        clear = not interval(differences[name]).covers_zero
+        _dots_and_interval(axes, row, differences[name], colour("kept" if clear else "dropped"))
+    _label_rows(axes, others)
+    axes.set(title=title, xlabel=f"accuracy minus that of {baseline}, same seed (percentage points)")
+    reading = f"Against {baseline}: " + "; ".join(f"{name} {verdict(differences[name])}" for name in others) + "."
+    alt = f"Paired differences to {baseline} with 95 % intervals; blue where the interval leaves out zero, grey where not."
+    return Picture(figure, alt, reading)
+
+
+def accuracy_against_cost(families: Mapping[str, Mapping[float, Mapping[int, float]]], title: str) -> Picture:
+    """Accuracy against the share of sample presentations, one line per family: family -> cost -> seed -> accuracy."""
+    figure, (axes,) = new_figure(7.2, 4.2)
+    looks = {"KD": ("teacher", "s"), "KC-KD": ("kept", "o"), "random subset": ("dropped", "X")}
+    for name, points in families.items():
+        role, marker = looks.get(name, ("student", "o"))
+        costs = sorted(points)
+        found = [interval(list(points[cost].values())) for cost in costs]
+        # A little to the side, so that intervals at the same cost can be told apart.
+        shift = 0.4 * (list(families).index(name) - (len(families) - 1) / 2)
+        axes.errorbar([100 * cost + shift for cost in costs], [f.mean for f in found], [f.half_width for f in found],
+                      marker=marker, markersize=7, capsize=4, color=colour(role), label=name)  # fmt: skip
+    axes.set(title=title, xlabel="cost: samples shown to both networks (% of plain KD)", ylabel="test accuracy (%)")
+    axes.invert_xaxis()
+    axes.grid(alpha=0.25)
+    axes.legend(loc="lower left")
+    texts = [
+        f"{name} at {100 * cost:.0f} % cost {interval(list(runs.values()))}"
+        for name, points in families.items() for cost, runs in sorted(points.items(), reverse=True)
+    ]  # fmt: skip
+    alt = "Test accuracy against cost, cheaper to the right, with 95 % intervals: " + ", ".join(families) + "."
+    return Picture(figure, alt, "; ".join(texts) + " (percent, mean ± 95 % interval).")
+
+
+def learning_curves(curves: Mapping[str, Sequence[float]], reading: str, title: str) -> Picture:
+    """Test accuracy (percent) after every epoch, one line per run; ``reading`` says what matters in them."""
+    figure, (axes,) = new_figure(7.2, 3.6)
+    tints = [colour("student"), colour("kept"), colour("dropped"), colour("mixed"), colour("teacher")]
+    for (name, values), tint in zip(curves.items(), tints, strict=False):
+        axes.plot(range(1, len(values) + 1), values, color=tint, label=name)
+        axes.plot(len(values), values[-1], "o", color=tint)
+    axes.set(title=title, xlabel="epoch", ylabel="test accuracy (%)")
+    axes.grid(alpha=0.25)
+    axes.legend(loc="lower right")
+    alt = f"Test accuracy after every epoch for {', '.join(curves)}; the last epoch is marked with a dot."
+    return Picture(figure, alt, reading)

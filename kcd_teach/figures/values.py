@@ -1,0 +1,109 @@
+"""Pictures of values: how they are spread, how two of them agree, how they move through training."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import seaborn as sns
+from scipy import stats
+
+from kcd_teach.figures.picture import Picture
+from kcd_teach.figures.style import ROLES, VALUE_MAP, colour, new_figure
+
+_TINTS = ("kept", "student", "mixed", "dropped", "teacher")
+
+
+def ordered_curve(values: np.ndarray, unit: str, title: str) -> Picture:
+    """All samples from the most to the least, as one falling curve; the upper half of the range is shaded."""
+    ordered = np.sort(values)[::-1]
+    half = ordered[0] / 2
+    above = float((values > half).mean())
+    figure, (axes,) = new_figure(7.2, 3.4)
+    position = 100 * np.arange(len(ordered)) / len(ordered)
+    axes.fill_between(position, ordered, color=colour("kept"), alpha=0.18)
+    axes.plot(position, ordered, color=colour("kept"))
+    axes.axhline(half, color=colour("teacher"), linestyle=":", linewidth=1)
+    axes.annotate("half of the largest", (100, half), ha="right", va="bottom", fontsize=9)
+    axes.set(title=title, xlabel="samples, from most to least (%)", ylabel=unit, xlim=(0, 100), ylim=(0, None))
+    median = float(np.median(values))
+    alt = f"A falling curve of {len(values):,} values; {100 * above:.0f} % of them lie above half of the largest."
+    return Picture(figure, alt, f"{100 * above:.0f} % of the {len(values):,} samples hold more than half of the largest "
+                   f"value ({ordered[0]:.2f} {unit.split(',')[-1].strip()}); the median is {median:.2f}.")  # fmt: skip
+
+
+def distributions(groups: Mapping[str, np.ndarray], unit: str, reading: str, title: str) -> Picture:
+    """One smooth density per group of values; the median of each is marked."""
+    figure, (axes,) = new_figure(7.2, 3.4)
+    for (name, values), role in zip(groups.items(), _TINTS, strict=False):
+        sns.kdeplot(x=values, ax=axes, color=colour(role), fill=True, alpha=0.18, cut=0, linewidth=2, label=name)
+        axes.axvline(float(np.median(values)), color=colour(role), linestyle=ROLES[role].line, linewidth=1.2)
+    axes.set(title=title, xlabel=unit, ylabel="density of samples")
+    axes.legend()
+    return Picture(figure, f"Densities of {unit} for {', '.join(groups)}; vertical lines mark the medians.", reading)
+
+
+def agreement(measures: Mapping[str, np.ndarray], title: str) -> Picture:
+    """Rank correlation (Spearman) of every pair of measures over the same samples, as a labelled table."""
+    names = list(measures)
+    table = np.array([[float(stats.spearmanr(measures[a], measures[b]).statistic) for b in names] for a in names])
+    figure, (axes,) = new_figure(6.6, 0.9 + 0.62 * len(names))
+    sns.heatmap(table, annot=True, fmt="+.2f", cmap=VALUE_MAP, vmin=-1, vmax=1, xticklabels=names, yticklabels=names,
+                cbar_kws={"label": "rank correlation"}, linewidths=1, linecolor="white", ax=axes)  # fmt: skip
+    axes.set_title(title)
+    axes.tick_params(axis="x", rotation=20, length=0)
+    axes.tick_params(axis="y", rotation=0, length=0)
+    pairs = [(table[i, j], names[i], names[j]) for i in range(len(names)) for j in range(i)]
+    low, high = min(pairs), max(pairs)
+    reading = f"{high[1]} and {high[2]} agree most ({high[0]:+.2f}), {low[1]} and {low[2]} least ({low[0]:+.2f})."
+    return Picture(figure, f"Table of rank correlations between {', '.join(names)}.", reading)
+
+
+def scatter(
+    x: np.ndarray, y: np.ndarray, x_name: str, y_name: str, title: str, marked: Mapping[str, np.ndarray] | None = None
+) -> Picture:
+    """Two values of every sample against each other as a density; ``marked`` names groups of ids drawn on top."""
+    figure, (axes,) = new_figure(7.2, 4.4)
+    cells = axes.hexbin(x, y, gridsize=55, bins="log", cmap=VALUE_MAP, mincnt=1, linewidths=0.1)
+    figure.colorbar(cells, ax=axes, label="samples per cell")
+    for (name, ids), role in zip((marked or {}).items(), ("student", "mixed", "dropped"), strict=False):
+        axes.plot(
+            x[ids], y[ids], ROLES[role].marker, color=colour(role), markersize=7, markeredgecolor="white", label=name
+        )
+    if marked:
+        axes.legend(loc="upper left")
+    axes.set(title=title, xlabel=x_name, ylabel=y_name)
+    correlation = float(stats.spearmanr(x, y).statistic)
+    alt = f"Density of {len(x):,} samples over {x_name} and {y_name}; their rank correlation is {correlation:+.2f}."
+    return Picture(
+        figure, alt, f"Over {len(x):,} samples the rank correlation of {x_name} and {y_name} is {correlation:+.2f}."
+    )
+
+
+def trajectories(groups: Mapping[str, np.ndarray], largest: float, title: str) -> Picture:
+    """Entropy through the epochs, [n, E] nats per group: the median as a line, the middle half as a band."""
+    figure, (axes,) = new_figure(7.2, 3.9)
+    ends: list[str] = []
+    for (name, history), role in zip(groups.items(), _TINTS, strict=False):
+        epochs = np.arange(1, history.shape[1] + 1)
+        low, middle, high = np.nanpercentile(history, [25, 50, 75], axis=0)
+        axes.fill_between(epochs, low, high, color=colour(role), alpha=0.15)
+        axes.plot(epochs, middle, ROLES[role].line, color=colour(role), label=f"{name} ({len(history):,})")
+        ends.append(f"{name} {middle[0]:.2f} to {middle[-1]:.2f}")
+    axes.axhline(largest, color=colour("teacher"), linestyle=":", linewidth=1)
+    axes.annotate("no idea: ln C", (1, largest), va="bottom", fontsize=9)
+    axes.set(title=title, xlabel="epoch", ylabel="student's entropy (nats)", ylim=(0, 1.12 * largest))
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    alt = f"Median entropy per epoch with the middle half of samples as a band, for {', '.join(groups)}."
+    return Picture(figure, alt, f"Median entropy from the first to the last epoch, nats: {'; '.join(ends)}.")
+
+
+def shares(groups: Mapping[str, float], title: str) -> Picture:
+    """How a whole is divided, percent, as one bar per part."""
+    figure, (axes,) = new_figure(7.2, 0.8 + 0.4 * len(groups))
+    names: Sequence[str] = list(groups)
+    axes.barh(names, [groups[name] for name in names], color=[colour(role) for role in _TINTS[: len(names)]])
+    for row, name in enumerate(names):
+        axes.annotate(f" {groups[name]:.1f} %", (groups[name], row), va="center", fontsize=9.5)
+    axes.invert_yaxis()
+    axes.set(title=title, xlabel="share of the samples (%)")
+    reading = ", ".join(f"{name} {value:.1f} %" for name, value in groups.items())
+    return Picture(figure, f"Bars of the shares of {', '.join(names)}.", reading + ".")

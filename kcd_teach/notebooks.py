@@ -1,0 +1,69 @@
+"""How do notebooks get their outputs? Executed from a clean kernel by one command, never saved from an editor.
+
+python -m kcd_teach.notebooks execute NOTEBOOK...      run and store the outputs
+python -m kcd_teach.notebooks tour NOTEBOOK OUT.html   run and write one page that opens anywhere
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+from tqdm import tqdm
+
+
+def execute(path: Path) -> nbformat.NotebookNode:
+    """Run all cells of a notebook in a fresh kernel, with a progress bar; the file is not touched.
+
+    Raises:
+        nbclient.exceptions.CellExecutionError: at the first cell that fails.
+    """
+    # Progress bars inside cells print rates, which differ from run to run.
+    os.environ["TQDM_DISABLE"] = "1"
+    book: nbformat.NotebookNode = nbformat.read(path, as_version=4)
+    code = sum(cell.cell_type == "code" for cell in book.cells)
+    with tqdm(total=code, desc=path.name, unit="cell", disable=False, file=sys.stderr) as bar:
+
+        def advance(cell: Any, cell_index: int) -> None:
+            if cell.cell_type == "code":
+                bar.update()
+
+        folder = {"metadata": {"path": str(path.resolve().parent)}}
+        client = NotebookClient(
+            book, kernel_name="python3", timeout=600, store_widget_state=False, record_timing=False,
+            resources=folder, on_cell_complete=advance,
+        )  # fmt: skip
+        client.execute()
+    book.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+                     "language_info": {"name": "python"}}  # fmt: skip
+    return book
+
+
+def write_page(book: nbformat.NotebookNode, out: Path) -> None:
+    """Write an executed notebook as one HTML page with all pictures inside."""
+    from nbconvert import HTMLExporter
+
+    page, _ = HTMLExporter(embed_images=True).from_notebook_node(book)
+    out.write_text(page, encoding="utf-8")
+
+
+def main() -> None:
+    """Command line of this module."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=("execute", "tour"))
+    parser.add_argument("paths", nargs="+", type=Path)
+    arguments = parser.parse_args()
+    if arguments.command == "tour":
+        notebook, out = arguments.paths
+        write_page(execute(notebook), out)
+        print(f"wrote {out.resolve()}")
+        return
+    for path in arguments.paths:
+        nbformat.write(execute(path), path)
+
+
+if __name__ == "__main__":
+    main()

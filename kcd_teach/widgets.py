@@ -1,0 +1,253 @@
+"""What if? Explorers for JupyterLab: sliders in, a figure out, from values that are computed beforehand.
+
+An explorer shows its last picture on pages that cannot run it, and a regression test compares its one-line text.
+"""
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import ipywidgets
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from kcd_teach.augment import blend
+from kcd_teach.condensation import (
+    KEPT,
+    MIXED,
+    ROLES,
+    Mixture,
+    cost_aware_score,
+    paper_counts,
+    rank,
+    relative_cost,
+    roles,
+    summarise,
+)
+from kcd_teach.figures import RankingPlot, SchedulePlot, draw_prediction, new_figure, new_mosaic, show_image, tile_rows
+
+
+class Explorer:
+    """Sliders above one picture. A subclass draws with :meth:`draw`, which returns a one-line description.
+
+    Attributes:
+        controls: the sliders, by name.
+        label: the one-line description, as a widget.
+        image: the picture, as a widget.
+    """
+
+    def __init__(self, figure: Figure, controls: dict[str, ipywidgets.Widget], alt: str) -> None:
+        self.figure, self.controls, self.alt = figure, controls, alt
+        self.label = ipywidgets.Label()
+        width = f"{round(figure.get_figwidth() * 96)}px"
+        # Without a width the picture is stretched and blurred.
+        self.image = ipywidgets.Image(format="png", layout={"width": width, "max_width": "100%"})
+        reset = ipywidgets.Button(description="reset", layout={"width": "80px"})
+        reset.on_click(lambda _: self.reset())
+        self._start = {name: control.value for name, control in controls.items()}
+        self.box = ipywidgets.VBox([*controls.values(), reset, self.label, self.image])
+        self._update()
+        self._settle()
+        for control in controls.values():
+            control.observe(self._update, "value")
+
+    def draw(self) -> str:
+        """Bring the figure up to date with the controls and describe it in one line."""
+        raise NotImplementedError
+
+    def reset(self) -> None:
+        """Put all controls back to where they started."""
+        for name, value in self._start.items():
+            self.controls[name].value = value
+
+    def _update(self, change: Any = None) -> None:
+        try:
+            self.label.value = self.draw()
+        except Exception as error:
+            # JupyterLab hides what is raised in a callback; say it where the learner looks, and raise it all the same.
+            self.label.value = f"{type(error).__name__}: {error}"
+            raise
+        buffer = io.BytesIO()
+        self.figure.savefig(buffer, format="png", dpi=96, facecolor="white", pil_kwargs={"compress_level": 1})
+        self.image.value = buffer.getvalue()
+
+    def _settle(self) -> None:
+        """Compute the layout once instead of at every move."""
+        self.figure.draw_without_rendering()
+        self.figure.set_layout_engine("none")
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
+        view = self.box._repr_mimebundle_()
+        bundle = dict(view[0] if isinstance(view, tuple) else view)
+        picture = base64.b64encode(self.image.value).decode()
+        bundle["text/plain"] = f"{type(self).__name__}: {self.label.value}"
+        bundle["image/png"] = picture
+        bundle["text/html"] = (
+            f'<img alt="{html.escape(self.alt)}" style="max-width:100%" src="data:image/png;base64,{picture}">'
+            f"<p>{html.escape(self.label.value)}</p>"
+        )
+        return bundle, {"image/png": {"alt": self.alt}}
+
+
+_WIDE = {"style": {"description_width": "150px"}, "layout": {"width": "480px"}}
+
+
+class TemperatureExplorer(Explorer):
+    """Soften the teacher's prediction for one of several samples.
+
+    Args:
+        images: uint8 [n, C, H, W].
+        logits: the teacher's, [n, number of classes].
+        labels: int64 [n].
+        classes: names in order of label.
+    """
+
+    def __init__(self, images: Tensor, logits: Tensor, labels: Tensor, classes: Sequence[str]) -> None:
+        self._images, self._logits, self._labels, self._classes = images, logits, labels, classes
+        figure, (self._picture, self._bars) = new_figure(7.5, 3.4, 1, 2, width_ratios=[1, 1.6])
+        controls = {
+            "sample": ipywidgets.IntSlider(0, 0, len(images) - 1, description="sample", **_WIDE),
+            "temperature": ipywidgets.IntSlider(4, 1, 20, description="temperature T", **_WIDE),
+        }
+        super().__init__(figure, controls, "A sample and the teacher's class probabilities at the chosen temperature.")
+
+    def draw(self) -> str:
+        """Show the sample and its softened prediction."""
+        i, temperature = self.controls["sample"].value, self.controls["temperature"].value
+        probabilities = torch.softmax(self._logits[i] / temperature, dim=0).tolist()
+        label = int(self._labels[i])
+        self._picture.clear()
+        self._bars.clear()
+        show_image(self._picture, self._images[i].numpy(), f"label: {self._classes[label]}")
+        draw_prediction(self._bars, self._classes, label, probabilities, f"softened with T = {temperature}")
+        first, second = np.argsort(probabilities)[::-1][:2]
+        return (
+            f"T = {temperature}: {self._classes[first]} {probabilities[first]:.2f}, "
+            f"{self._classes[second]} {probabilities[second]:.2f}"
+        )
+
+
+class RatioExplorer(Explorer):
+    """What a condensation ratio does: the ranking with its cut, the schedule with its cost, samples that change role.
+
+    The plan is that of the last stage, for values as they were recorded by then.
+
+    Args:
+        images: uint8 [N, C, H, W].
+        value: V, float64 [N], nats.
+        frequency: F, int64 [N].
+        epochs: E, of the run.
+    """
+
+    SHOWN = 12
+    EXPONENTS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
+
+    def __init__(self, images: Tensor, value: Tensor, frequency: Tensor, epochs: int = 240) -> None:
+        self._images, self._value, self._frequency, self._epochs = images, value, frequency, epochs
+        self._before: Tensor | None = None
+        figure, axes = new_mosaic(8.6, 5.4, [["ranking", "schedule"], ["tiles", "tiles"]], [1.2, 1])
+        self._ranking, self._schedule = RankingPlot(axes["ranking"]), SchedulePlot(axes["schedule"])
+        rows = ("role at the start", "role now", "mixtures now")
+        self._tiles = _TilePlot(axes["tiles"], rows, self.SHOWN, images.shape[-1])
+        controls = {
+            "ratio": ipywidgets.IntSlider(70, 5, 100, description="ratio (%)", **_WIDE),
+            "stages": ipywidgets.IntSlider(6, 1, 12, description="stages", **_WIDE),
+            "strength": ipywidgets.IntSlider(30, 0, 100, description="mixing strength (%)", **_WIDE),
+            "alpha": ipywidgets.SelectionSlider(
+                options=self.EXPONENTS, value=0.03, description="frequency exponent", **_WIDE
+            ),
+        }
+        alt = "Ranking coloured by kept, mixed and dropped; schedule with cost; samples that change role."
+        super().__init__(figure, controls, alt)
+
+    def draw(self) -> str:
+        """Show the plan, and how it differs from the one the explorer started with."""
+        c = {name: control.value for name, control in self.controls.items()}
+        counts = paper_counts(len(self._value), c["ratio"] / 100, c["stages"])
+        score = cost_aware_score(self._value, self._frequency, c["alpha"])
+        ranking = rank(score)
+        active, mixture = summarise(ranking, counts[-2:][0], counts[-1], c["strength"] / 100)
+        role = roles(len(score), active, mixture)
+        self._before = role if self._before is None else self._before
+        cost = relative_cost(counts, self._epochs)
+        _show_ranking(self._ranking, score[ranking].numpy(), role)
+        self._schedule.update(counts, cost)
+        changed = torch.nonzero(role != self._before).flatten()
+        self._show_tiles(changed, self._before, role, mixture)
+        return f"{_tally(role)}; cost {100 * cost:.1f} % of plain KD; {len(changed):,} samples change role against the start"
+
+    def _show_tiles(self, changed: Tensor, before: Tensor, role: Tensor, mixture: Mixture) -> None:
+        few, pairs = _spread(changed, self.SHOWN), _spread(torch.arange(len(mixture)), self.SHOWN)
+        mixed, partners = mixture.boundary[pairs], mixture.partners[pairs]
+        blended = blend(self._images[mixed], self._images[partners], mixture.coefficients[pairs])
+        self._tiles.update(
+            [self._images[few], self._images[few], blended], [before[few], role[few], torch.full_like(mixed, MIXED)]
+        )
+
+
+class StageExplorer(Explorer):
+    """Step through the stages of a run: who is kept, mixed and dropped, and a few samples on their way.
+
+    Args:
+        images: uint8 [N, C, H, W].
+        scores: float64 [S, N], nats; the score each stage was planned with (any values for stage 0).
+        role_by_stage: int8 [S, N].
+        followed: ids of samples whose way is shown, at most 12.
+    """
+
+    def __init__(self, images: Tensor, scores: np.ndarray, role_by_stage: np.ndarray, followed: Sequence[int]) -> None:
+        self._scores, self._roles, self._followed = scores, role_by_stage, list(followed)
+        self._pictures = images[self._followed]
+        figure, axes = new_mosaic(8.6, 4.8, [["ranking"], ["followed"]], [1.6, 1])
+        self._ranking = RankingPlot(axes["ranking"])
+        self._tiles = _TilePlot(axes["followed"], ("stage before", "this stage"), 12, images.shape[-1])
+        stage = ipywidgets.IntSlider(0, 0, len(scores) - 1, description="stage", **_WIDE)
+        super().__init__(figure, {"stage": stage}, "Ranking of a stage coloured by role, with samples on their way.")
+
+    def draw(self) -> str:
+        """Show the plan of the chosen stage."""
+        stage = self.controls["stage"].value
+        role = torch.from_numpy(self._roles[stage])
+        _show_ranking(self._ranking, np.sort(self._scores[stage])[::-1], role, 1.05 * float(self._scores.max()))
+        before = torch.from_numpy(self._roles[max(stage - 1, 0)])[self._followed]
+        self._tiles.update([self._pictures, self._pictures], [before, role[self._followed]])
+        return f"stage {stage}: {_tally(role)}"
+
+
+class _TilePlot:
+    """Rows of small images, framed by the role each one has."""
+
+    def __init__(self, axes: Axes, rows: Sequence[str], columns: int, side: int) -> None:
+        self._columns = columns
+        empty = np.zeros((0, 1, side, side), dtype=np.uint8)
+        canvas = tile_rows([empty] * len(rows), [[]] * len(rows), columns)
+        self._picture = axes.imshow(canvas, interpolation="nearest")
+        axes.set(xticks=[], yticks=(np.arange(len(rows)) + 0.5) * len(canvas) / len(rows), yticklabels=rows)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+
+    def update(self, images: Sequence[Tensor], codes: Sequence[Tensor]) -> None:
+        """Show images uint8 [n, C, H, W] with their roles int8 [n], one of each per row."""
+        names = [[ROLES[int(code)] for code in row] for row in codes]
+        self._picture.set_data(tile_rows([row.numpy() for row in images], names, self._columns))
+
+
+def _spread(ids: Tensor, count: int) -> Tensor:
+    """At most ``count`` of the ids, evenly spread, first and last among them."""
+    return ids[torch.linspace(0, max(len(ids) - 1, 0), min(len(ids), count)).long()]
+
+
+def _show_ranking(plot: RankingPlot, ordered: np.ndarray, role: Tensor, top: float | None = None) -> None:
+    # A few hundred points draw the same curve as all of them, and much faster.
+    few = ordered[np.linspace(0, len(ordered) - 1, 400).astype(int)]
+    kept, mixed = (100 * float((role == code).double().mean()) for code in (KEPT, MIXED))
+    plot.update(few, kept, mixed, top)
+
+
+def _tally(role: Tensor) -> str:
+    return ", ".join(f"{int((role == code).sum()):,} {name}" for code, name in enumerate(ROLES))
