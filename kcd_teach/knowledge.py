@@ -49,6 +49,12 @@ class Knowledge:
             self._answers[ids[pure], views[pure]] = logits[pure]
         return logits
 
+    def to(self, device: torch.device | str) -> None:
+        """Move the teacher and its remembered answers."""
+        self.teacher.to(device)
+        if self._answers is not None:
+            self._answers = self._answers.to(device)
+
     @torch.no_grad()
     def _ask(self, images: Tensor) -> Tensor:
         logits: Tensor = self.teacher.eval()(images)

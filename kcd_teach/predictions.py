@@ -107,7 +107,8 @@ class Predictions:
         rows = [("question", "your guess", "outcome", "")]
         for key, entry in self._questions.items():
             cells = [entry.option(entry.guess, "-"), entry.option(entry.answer, "-")]
-            rows.append((key, *(textwrap.shorten(cell, _COLUMN, placeholder=" …") for cell in cells), entry.verdict))
+            guess, outcome = (textwrap.shorten(cell, _COLUMN, placeholder=" …") for cell in cells)
+            rows.append((key, guess, outcome, entry.verdict))
         widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
         for row in rows:
             print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -121,11 +122,12 @@ class Predictions:
 
 
 def _check_options(options: Sequence[str]) -> None:
-    if isinstance(options, str) or not all(isinstance(option, str) for option in options):
+    if isinstance(options, str) or not all(isinstance(option, str) and option.strip() for option in options):
         raise ValueError(f"options must be a list of texts, got {options!r}")
-    if not 2 <= len(options) <= len(ascii_lowercase) or len({_plain(option) for option in options}) < len(options):
+    texts = [_plain(option) for option in options]
+    if not 2 <= len(texts) <= len(ascii_lowercase) or len(set(texts)) < len(texts):
         raise ValueError(f"options must be 2 to {len(ascii_lowercase)} different texts, got {list(options)}")
-    if letters := [option for option in options if _plain(option) in ascii_lowercase[: len(options)]]:
+    if letters := sorted(set(texts) & set(ascii_lowercase[: len(texts)])):
         raise ValueError(f"options must not look like the letters in front of them, got {letters[0]!r}")
 
 
@@ -140,7 +142,7 @@ def _index(argument: str, choice: str, options: Sequence[str]) -> int:
         texts = [_plain(option) for option in options]
         if _plain(choice) in texts:
             return texts.index(_plain(choice))
-        if _plain(choice) in [*letters]:
+        if len(_plain(choice)) == 1 and _plain(choice) in letters:
             return letters.index(_plain(choice))
     none = "None, " if argument == "guess" else ""
     raise ValueError(

@@ -1,7 +1,8 @@
 """What was measured? Every number of the course that is not computed in a notebook comes from here.
 
     python -m kcd_teach.studies teacher           train the course's teacher: data/mini_resnet8x3.npz
-    python -m kcd_teach.studies students          train every student of CONDITIONS: data/results/students.jsonl
+    python -m kcd_teach.studies students          every student of CONDITIONS on 2,000 images: data/results/students.jsonl
+    python -m kcd_teach.studies students-10k      fewer seeds on all 10,000 images: data/results/students-10k.jsonl
     python -m kcd_teach.studies traces            record every answer of three students: data/results/trace_*.npz
 
 A result is one JSON line per run: condition, configuration, seed, versions, device, curve, presentations, seconds.
@@ -34,6 +35,8 @@ from kcd_teach.training import Distillation, Recipe, distill
 
 STUDENT = "mini_resnet8"
 EPOCHS, STAGES = 24, 6
+PER_CLASS, SEEDS = 200, 10
+"""The course's setting: a student that sees 200 images per class, taught by a teacher that has seen 1,000."""
 TEACHER_EPOCHS = 40
 
 
@@ -43,14 +46,14 @@ class Condition:
 
     Attributes:
         name: as stored.
-        seeds: number of runs, seeds 0, 1, ..
+        seeds: number of runs on all images, seeds 0, 1, ..; on the small set it is SEEDS for every condition.
         temperature: of the distillation; 0 trains on labels alone.
         epochs: of the run.
         condenser: settings of the :class:`Condenser`; empty for none.
     """
 
     name: str
-    seeds: int = 5
+    seeds: int = 3
     temperature: float = 4.0
     epochs: int = EPOCHS
     condenser: dict[str, Any] = field(default_factory=dict)
@@ -59,12 +62,12 @@ class Condition:
 _RANDOM = {"selection": "random", "mixing": False}
 
 CONDITIONS = (
-    Condition("labels alone", seeds=10, temperature=0),
-    Condition("KD", seeds=10),
-    Condition("KC-KD 70%", seeds=10, condenser={"ratio": 0.7}),
-    Condition("random 70%", seeds=10, condenser={"ratio": 0.7, **_RANDOM}),
-    Condition("KD, 20 epochs", seeds=10, epochs=20),
-    Condition("no mixing", seeds=10, condenser={"ratio": 0.7, "mixing": False}),
+    Condition("labels alone", seeds=5, temperature=0),
+    Condition("KD", seeds=5),
+    Condition("KC-KD 70%", seeds=5, condenser={"ratio": 0.7}),
+    Condition("random 70%", seeds=5, condenser={"ratio": 0.7, **_RANDOM}),
+    Condition("KD, 20 epochs", epochs=20),
+    Condition("no mixing", condenser={"ratio": 0.7, "mixing": False}),
     Condition("released code", condenser={"ratio": 0.7, "preset": "released"}),
     Condition("lowest value", condenser={"ratio": 0.7, "selection": "lowest", "mixing": False}),
     Condition("sum of entropies", condenser={"ratio": 0.7, "value": "sum"}),
@@ -72,8 +75,12 @@ CONDITIONS = (
     Condition("never return", condenser={"ratio": 0.7, "pool": "active"}),
     Condition("all dropped as partners", condenser={"ratio": 0.7, "partners": "complement"}),
     Condition("random 70%, mixed", condenser={"ratio": 0.7, "selection": "random"}),
-    *(Condition(f"KC-KD {ratio:.0%}", condenser={"ratio": ratio}) for ratio in (0.9, 0.5, 0.3)),
-    *(Condition(f"random {ratio:.0%}", condenser={"ratio": ratio, **_RANDOM}) for ratio in (0.9, 0.5, 0.3)),
+    Condition("KC-KD 90%", condenser={"ratio": 0.9}),
+    Condition("KC-KD 50%", seeds=5, condenser={"ratio": 0.5}),
+    Condition("KC-KD 30%", condenser={"ratio": 0.3}),
+    Condition("random 90%", condenser={"ratio": 0.9, **_RANDOM}),
+    Condition("random 50%", seeds=5, condenser={"ratio": 0.5, **_RANDOM}),
+    Condition("random 30%", condenser={"ratio": 0.3, **_RANDOM}),
     *(Condition(f"KD, T = {temperature:g}", temperature=temperature) for temperature in (1.0, 2.0, 8.0)),
 )
 
@@ -109,7 +116,7 @@ def record_of(run: Distillation, name: str, seed: int) -> dict[str, Any]:
 
 
 def load_results(name: str) -> list[dict[str, Any]]:
-    """All records of a stored study, ``data/results/NAME.jsonl``, in order of condition and seed."""
+    """All records of a stored study (``"students"`` or ``"students-10k"``), in order of condition and seed."""
     lines = find_data_file(f"results/{name}.jsonl").read_text().splitlines()
     order = [condition.name for condition in CONDITIONS]
     records: list[dict[str, Any]] = [json.loads(line) for line in lines]
@@ -124,36 +131,53 @@ def final_accuracies(records: list[dict[str, Any]]) -> dict[str, dict[int, float
     return table
 
 
+def accuracy_by_cost(records: list[dict[str, Any]]) -> dict[str, dict[float, dict[int, float]]]:
+    """The cost-accuracy picture: family -> cost relative to plain KD -> seed -> accuracy in percent."""
+    plain = next(record["presentations"] for record in records if record["condition"] == "KD")
+    families: dict[str, dict[float, dict[int, float]]] = {"KD": {}, "KC-KD": {}, "random subset": {}}
+    for record in records:
+        name = record["condition"]
+        family = "KD" if name in ("KD", "KD, 20 epochs") else {"KC-KD": "KC-KD", "random": "random subset"}.get(name.split()[0])
+        if family is None or "mixed" in name:
+            continue
+        cost = round(record["presentations"] / plain, 3)
+        families[family].setdefault(cost, {})[record["seed"]] = 100 * record["test_accuracy"][-1]
+    return families
+
+
 @cache
-def _bundled() -> tuple[Dataset, Knowledge]:
-    dataset = load_dataset("fashion-mnist-mini")
+def _bundled(per_class: int) -> tuple[Dataset, Knowledge]:
+    dataset = load_dataset("fashion-mnist-mini").first(per_class)
     return dataset, Knowledge(load_teacher(dataset), dataset, remember=True)
 
 
-def _measure(condition: Condition, seed: int) -> dict[str, Any]:
+def _measure(condition: Condition, seed: int, per_class: int) -> dict[str, Any]:
     torch.set_num_threads(1)
-    run = run_of(condition, seed, *_bundled())
+    return record_of(_finish(run_of(condition, seed, *_bundled(per_class))), condition.name, seed)
+
+
+def _finish(run: Distillation) -> Distillation:
     for _ in run:
         pass
-    return record_of(run, condition.name, seed)
+    return run
 
 
-def _missing(path: Path) -> Iterator[tuple[Condition, int]]:
+def _missing(path: Path, per_class: int) -> Iterator[tuple[Condition, int]]:
     """Runs that are not stored yet; all conditions of one seed before the next seed."""
     stored = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     done = {(record["condition"], record["seed"]) for record in stored}
-    for seed in range(max(condition.seeds for condition in CONDITIONS)):
+    for seed in range(SEEDS):
         for condition in CONDITIONS:
-            if seed < condition.seeds and (condition.name, seed) not in done:
+            wanted = SEEDS if per_class == PER_CLASS else condition.seeds
+            if seed < wanted and (condition.name, seed) not in done:
                 yield condition, seed
 
 
-def measure_students(out: Path, workers: int) -> None:
+def measure_students(out: Path, per_class: int, workers: int) -> None:
     """Train every missing student, one thread each, and append a line for each finished run."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    runs = list(_missing(out))
     with ProcessPoolExecutor(workers) as pool, out.open("a") as file:
-        jobs = [pool.submit(_measure, condition, seed) for condition, seed in runs]
+        jobs = [pool.submit(_measure, condition, seed, per_class) for condition, seed in _missing(out, per_class)]
         for job in tqdm(as_completed(jobs), total=len(jobs), unit="run"):
             file.write(json.dumps(job.result()) + "\n")
             file.flush()
@@ -173,7 +197,7 @@ def train_teacher(data: Path) -> None:
 
 def record_traces(results: Path) -> None:
     """Record two students under plain KD, and one under KC-KD at 70 %."""
-    dataset, knowledge = _bundled()
+    dataset, knowledge = _bundled(1_000)
     recipe, count = Recipe(epochs=EPOCHS), len(dataset.train_images)
     for name in (STUDENT, "mini_convnet"):
         student = create_model(name, len(dataset.classes), dataset.in_channels, seed=0)
@@ -190,16 +214,10 @@ def record_traces(results: Path) -> None:
     write_npz(results / "trace_condensed.npz", {"entropy": condenser.history}, compress=True)
 
 
-def _finish(run: Distillation) -> Distillation:
-    for _ in tqdm(run, unit="epoch"):
-        pass
-    return run
-
-
 def main() -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", choices=("teacher", "students", "traces"))
+    parser.add_argument("study", choices=("teacher", "students", "students-10k", "traces"))
     parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parent.parent / "data")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="runs side by side, one thread each")
     arguments = parser.parse_args()
@@ -208,7 +226,8 @@ def main() -> None:
     elif arguments.study == "traces":
         record_traces(arguments.data / "results")
     else:
-        measure_students(arguments.data / "results" / "students.jsonl", arguments.workers)
+        per_class = PER_CLASS if arguments.study == "students" else 1_000
+        measure_students(arguments.data / "results" / f"{arguments.study}.jsonl", per_class, arguments.workers)
 
 
 if __name__ == "__main__":

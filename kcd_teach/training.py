@@ -211,10 +211,13 @@ def distill(
             raise ValueError(
                 f"teacher holds answers for {knowledge.num_samples} images, dataset has {len(dataset.train_images)}"
             )
-        knowledge.teacher.to(dataset.train_images.device)
+        knowledge.to(dataset.train_images.device)
     if distiller is None:
         distiller = LabelsOnly() if knowledge is None else KD()
     _check_condenser(condenser, dataset, recipe)
+    fewest = min(condenser.counts) if isinstance(condenser, Condenser) else len(dataset.train_images)
+    if recipe.drop_last and recipe.batch_size > fewest:
+        raise ValueError(f"batch_size must be at most {fewest} with drop_last=True, got {recipe.batch_size}")
     run = Distillation(
         student, dataset, knowledge, distiller.to(dataset.train_images.device),
         condenser or KeepAll(len(dataset.train_images)), recipe, seed, Path(checkpoint) if checkpoint else None,
@@ -227,10 +230,10 @@ def distill(
 
 
 def _check_condenser(condenser: Condenser | KeepAll | None, dataset: Dataset, recipe: Recipe) -> None:
-    if not isinstance(condenser, Condenser):
+    if condenser is None:
         return
     for name, wanted in (("num_samples", len(dataset.train_images)), ("epochs", recipe.epochs)):
-        if condenser.config[name] != wanted:
+        if condenser.config.get(name, wanted) != wanted:
             raise ValueError(f"condenser has {name}={condenser.config[name]}, but the run has {wanted}")
-    if condenser.epoch:
+    if isinstance(condenser, Condenser) and condenser.epoch:
         raise ValueError(f"condenser has seen {condenser.epoch} epochs already; make a new one for every run")

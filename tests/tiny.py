@@ -1,11 +1,17 @@
 """A data set and a pair of networks so small that a whole run takes a fraction of a second."""
 
+import copy
+from typing import Any
+
 import torch
 from torch import nn
 
+from kcd_teach.condensation import Condenser
 from kcd_teach.datasets import Dataset
+from kcd_teach.knowledge import Knowledge
 from kcd_teach.models import create_model
 from kcd_teach.models.convnet import ConvNet
+from kcd_teach.training import Distillation, Recipe, distill
 
 
 def tiny_dataset(num_train: int = 48, num_test: int = 12, side: int = 8) -> Dataset:
@@ -29,3 +35,31 @@ def tiny_networks(seed: int = 0) -> tuple[nn.Module, nn.Module]:
         torch.manual_seed(seed)
         student = ConvNet((3, 4, 5), num_classes=3, in_channels=1)
     return student, create_model("mini_resnet8", num_classes=3, in_channels=1, seed=seed + 1)
+
+
+def tiny_run(preset: str | None = "paper", teacher: nn.Module | Knowledge | None = None, **settings) -> Distillation:
+    """Four epochs in two stages of 48 and 29 samples, 5 + 5 + 3 + 3 batches of 10; ``preset=None`` condenses nothing."""
+    student, _ = tiny_networks(settings.pop("student_seed", 0))
+    condenser = None if preset is None else Condenser(48, 0.6, 2, 4, preset, released_steps=1)
+    recipe = Recipe(**{"epochs": 4, "batch_size": 10, **settings.pop("recipe", {})})
+    settings = {"recipe": recipe, "condenser": condenser, **settings}
+    return distill(student, settings.pop("dataset", tiny_dataset()), teacher or tiny_networks()[1], **settings)
+
+
+def outcome(run: Distillation) -> dict[str, Any]:
+    """Everything a run has become, with the time it took left out."""
+    state = run.state_dict()
+    state["progress"][-1] = 0.0
+    state["reports"] = [{**report, "seconds": 0.0} for report in state["reports"]]
+    return copy.deepcopy(state)
+
+
+def same(ours: Any, theirs: Any) -> bool:
+    """Are two nested states equal, bit for bit?"""
+    if isinstance(ours, torch.Tensor):
+        return ours.dtype == theirs.dtype and torch.equal(ours, theirs)
+    if isinstance(ours, dict):
+        return ours.keys() == theirs.keys() and all(same(ours[key], theirs[key]) for key in ours)
+    if isinstance(ours, list | tuple):
+        return len(ours) == len(theirs) and all(same(a, b) for a, b in zip(ours, theirs, strict=True))
+    return ours == theirs

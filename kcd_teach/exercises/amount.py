@@ -1,5 +1,7 @@
 """Exercises of notebook 02: does every sample hold the same amount of knowledge?"""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -7,7 +9,8 @@ from kcd_teach.exercises.exercise import Exercise
 
 
 def _entropy(probabilities: Tensor) -> Tensor:
-    return torch.special.entr(probabilities).sum(dim=1)
+    total: Tensor = torch.special.entr(probabilities).sum(dim=1)
+    return total
 
 
 entropy = Exercise(
@@ -29,15 +32,19 @@ entropy = Exercise(
     ),
     mistakes={
         "0 * log(0) is NaN. A confident prediction rounds to exact zeros in float32, and one NaN spoils every mean "
-        "and every ranking it gets into.": lambda probabilities: -(probabilities * probabilities.log()).sum(dim=1),
-        "The sign is missing: ln p is negative for a probability below 1, and an entropy is never below "
-        "0.": lambda probabilities: -_entropy(probabilities),
-        "This is in bits, from the logarithm to base 2. Nats are asked for, from the natural "
-        "logarithm.": lambda probabilities: _entropy(probabilities) / torch.tensor(2.0).log(),
-        "The classes were averaged, not summed. The largest value should be ln C, with C "
-        "classes.": lambda probabilities: _entropy(probabilities) / probabilities.shape[1],
-        "The sum ran over the batch (dim=0). Each sample has its own entropy: sum over the "
-        "classes.": lambda probabilities: torch.special.entr(probabilities).sum(dim=0),
+        "and every ranking it gets into.": lambda p: -(p * p.log()).sum(dim=1),
+        "The sign is missing: ln p is negative for a probability below 1, and an entropy is never below 0.": lambda p: (
+            -_entropy(p)
+        ),
+        "This is in bits, from the logarithm to base 2. Nats are asked for, from the natural logarithm.": lambda p: (
+            _entropy(p) / math.log(2)
+        ),
+        "The classes were averaged, not summed. The largest value should be ln C, with C classes.": lambda p: (
+            _entropy(p) / p.shape[1]
+        ),
+        "The sum ran over the batch (dim=0). Each sample has its own entropy: sum over the classes.": lambda p: (
+            _entropy(p.T)
+        ),
     },
     solution="""
         import torch
@@ -48,7 +55,7 @@ entropy = Exercise(
 )
 
 
-def _doubt(probabilities: Tensor, labels: Tensor) -> Tensor:
+def _trust(probabilities: Tensor, labels: Tensor) -> Tensor:
     """The label's probability as a fraction of the favourite's: 1 where they are the same class."""
     of_label = probabilities.gather(1, labels[:, None]).squeeze(1)
     return of_label / probabilities.max(dim=1).values
@@ -56,6 +63,11 @@ def _doubt(probabilities: Tensor, labels: Tensor) -> Tensor:
 
 def _ids(mask: Tensor) -> Tensor:
     return torch.nonzero(mask).flatten()
+
+
+def _by_doubt(probabilities: Tensor, labels: Tensor) -> Tensor:
+    trust = _trust(probabilities, labels)
+    return trust.argsort()[: int((trust < 0.5).sum())]
 
 
 doubtful = Exercise(
@@ -70,7 +82,7 @@ doubtful = Exercise(
         "probabilities[torch.arange(len(labels)), labels] picks the label's probability of every row.",
         "torch.nonzero(mask).flatten() turns a mask of true and false into ids.",
     ),
-    reference=lambda probabilities, labels: _ids(_doubt(probabilities, labels) < 0.5),
+    reference=lambda probabilities, labels: _ids(_trust(probabilities, labels) < 0.5),
     cases=(
         (
             torch.tensor([[0.7, 0.2, 0.1], [0.2, 0.7, 0.1], [0.45, 0.35, 0.2], [0.1, 0.1, 0.8], [0.5, 0.25, 0.25]]),
@@ -83,24 +95,21 @@ doubtful = Exercise(
     ),
     mistakes={
         "The label's probability was compared with 0.5, not with half of the favourite's. A teacher who is unsure "
-        "about everything does not doubt the label in particular.": lambda probabilities, labels: _ids(
-            probabilities.gather(1, labels[:, None]).squeeze(1) < 0.5
-        ),
+        "about everything does not doubt the "
+        "label in particular.": lambda p, y: _ids(p.gather(1, y[:, None]).squeeze(1) < 0.5),
         "These are all samples whose favourite is not the label. A teacher who gives 0.45 to one class and 0.35 to "
-        "the label hesitates between them; that is not doubt yet.": lambda probabilities, labels: _ids(
-            probabilities.argmax(dim=1) != labels
+        "the label hesitates between them; that is not doubt yet.": lambda p, y: _ids(p.argmax(dim=1) != y),
+        "These are the samples whose label the teacher accepts; the comparison is the wrong way round.": lambda p, y: (
+            _ids(_trust(p, y) >= 0.5)
         ),
-        "These are the samples whose label the teacher accepts; the comparison is the wrong way "
-        "round.": lambda probabilities, labels: _ids(_doubt(probabilities, labels) >= 0.5),
-        "A mask of true and false came back. Ids are asked for: positions where the mask is "
-        "true.": lambda probabilities, labels: _doubt(probabilities, labels) < 0.5,
-        "Samples at exactly half were counted too. Less than half is asked for.": (
-            lambda probabilities, labels: _ids(_doubt(probabilities, labels) <= 0.5)
+        "A mask of true and false came back. Ids are asked for: positions where the mask is true.": lambda p, y: (
+            _trust(p, y) < 0.5
         ),
-        "The ids are ordered by doubt, not ascending. The right samples are there, but in an order that says "
-        "something else.": lambda probabilities, labels: _doubt(probabilities, labels).argsort()[
-            : int((_doubt(probabilities, labels) < 0.5).sum())
-        ],
+        "Samples at exactly half were counted too. Less than half is asked for.": lambda p, y: _ids(
+            _trust(p, y) <= 0.5
+        ),
+        "The ids are ordered by doubt, not ascending. The right samples are there, but in an order that "
+        "says something else.": _by_doubt,
     },
     solution="""
         import torch

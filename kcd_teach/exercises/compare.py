@@ -51,6 +51,8 @@ def first_difference(expected: object, got: object, parts: Sequence[str] = ()) -
     if got is None:
         return "It should return a result, but returned None. Is the `return` missing?"
     if not parts:
+        if isinstance(got, tuple) and any(isinstance(part, Tensor) and part.ndim for part in got):
+            return f"It should return one result, but returned {len(got)} together. Which of them is it?"
         return _difference("The result", expected, got)
     if not isinstance(got, (tuple, list)) or len(got) != len(parts):
         count = f"{len(got)} results" if isinstance(got, (tuple, list)) else _a(got)

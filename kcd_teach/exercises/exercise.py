@@ -5,7 +5,7 @@ import inspect
 import linecache
 import textwrap
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any
@@ -18,11 +18,11 @@ WIDTH = 100
 
 
 class Todo:
-    """Type of :data:`TODO`, the only value it has: stands where the learner's own answer will go."""
+    """Type of :data:`TODO`, its only value: stands where the learner's own answer will go."""
 
     _only: "Todo | None" = None
 
-    def __new__(cls) -> "Todo":
+    def __new__(cls) -> "Todo":  # noqa: D102
         if cls._only is None:
             cls._only = super().__new__(cls)
         return cls._only
@@ -31,6 +31,7 @@ class Todo:
         return "TODO"
 
     def __reduce__(self) -> str:
+        # Copies and pickles by name, so that ``is TODO`` stays true.
         return "TODO"
 
 
@@ -38,7 +39,7 @@ TODO = Todo()
 """Not answered yet. Put your own function, or your own result, in its place."""
 
 
-class WrongAnswer(AssertionError):
+class WrongAnswer(AssertionError):  # noqa: N818
     """An answer that is not right yet; a notebook shows its message and no traceback."""
 
     def _render_traceback_(self) -> list[str]:
@@ -93,23 +94,24 @@ class Exercise:
         Raises:
             WrongAnswer: with the first difference, and the mistake it looks like if that is a known one.
         """
-        if not isinstance(answer, Todo) and not callable(answer):
+        if isinstance(answer, Todo):
+            return self._library_version()
+        if not callable(answer):
             raise WrongAnswer(f"{self.name}: hand over the function itself, without calling it; got {show(answer)}")
         results: list[Any] = []
         touched: set[str] = set()
         for number, case in enumerate(self.cases):
             arguments = copy.deepcopy(case)
-            result = TODO if isinstance(answer, Todo) else self._try(answer, number, arguments)
-            if isinstance(answer, Todo) or _holds_todo(result):
-                print(f"not solved yet: {self.name}; the notebook goes on with the library's version")
-                return self.reference
+            result = self._try(answer, number, arguments)
+            if _holds_todo(result):
+                return self._library_version()
             results.append(result)
             before_after = zip(self._parameters, case, arguments, strict=False)
             touched |= {name for name, before, after in before_after if changed(before, after)}
         self._judge(results)
         self._refuse_changes(touched)
-        tried = "in the one case tried" if len(results) == 1 else f"in all {len(results)} cases tried"
-        print(f"right: {self.name} agrees with the library {tried}")
+        tried = {1: "the one case", 2: "both cases"}.get(len(results), f"all {len(results)} cases")
+        print(f"right: {self.name} agrees with the library in {tried} tried")
         return answer
 
     def hint(self) -> None:
@@ -135,6 +137,10 @@ class Exercise:
     def _duration(self) -> str:
         return f"{self.minutes} minute{'' if self.minutes == 1 else 's'}"
 
+    def _library_version(self) -> Answer:
+        print(f"not solved yet: {self.name}; the notebook goes on with the library's version")
+        return self.reference
+
     def _try(self, answer: Answer, number: int, arguments: tuple[Any, ...]) -> Any:
         """Result of a call, or TODO if it fails because a TODO is still in the function."""
         try:
@@ -144,30 +150,30 @@ class Exercise:
                 return TODO
             raise WrongAnswer(self._crash(number, answer, error)) from error
 
-    def _judge(self, results: list[Any]) -> None:
+    def _judge(self, results: Sequence[Any]) -> None:
         """Raise WrongAnswer for the first result that is not the reference's."""
-        for number, got in enumerate(results):
-            expected = self._run(self.reference, number)
-            difference = first_difference(expected, got, self.parts)
-            if difference is None:
-                continue
-            lines = [self._head(number), *self._beside(expected, got), textwrap.fill(difference, WIDTH)]
-            if mistake := self._known_mistake(results, number):
-                lines.append(textwrap.fill(f"Likely reason: {mistake}", WIDTH))
-            raise WrongAnswer("\n".join(lines))
+        expected = [self._run(self.reference, number) for number in range(len(results))]
+        differences = [first_difference(*pair, self.parts) for pair in zip(expected, results, strict=True)]
+        wrong = [number for number, difference in enumerate(differences) if difference is not None]
+        if not wrong:
+            return
+        first = wrong[0]
+        sides = [f"    expected  {self._result(expected[first])}", f"    got       {self._result(results[first])}"]
+        lines = [self._head(first), *sides, textwrap.fill(str(differences[first]), WIDTH)]
+        if mistake := self._known_mistake(results, wrong):
+            lines.append(textwrap.fill(f"Likely reason: {mistake}", WIDTH))
+        raise WrongAnswer("\n".join(lines))
 
-    def _known_mistake(self, results: list[Any], first_wrong: int) -> str | None:
-        """The mistake that explains the first wrong case, and the most of the others."""
+    def _known_mistake(self, results: Sequence[Any], wrong: Sequence[int]) -> str | None:
+        """The mistake that gives the same result in all ``wrong`` cases, and in most of the others."""
 
-        def agreement(mistake: Answer) -> list[bool]:
-            return [
-                first_difference(self._run(mistake, number), got, self.parts) is None
-                for number, got in enumerate(results)
-            ]
+        def agreeing(mistake: Answer) -> set[int]:
+            pairs = ((number, self._run(mistake, number), got) for number, got in enumerate(results))
+            return {number for number, same, got in pairs if first_difference(same, got, self.parts) is None}
 
-        agreements = {message: agreement(mistake) for message, mistake in self.mistakes.items()}
-        fitting = [message for message, agrees in agreements.items() if agrees[first_wrong]]
-        return max(fitting, key=lambda message: sum(agreements[message]), default=None)
+        found = {message: agreeing(mistake) for message, mistake in self.mistakes.items()}
+        fitting = [message for message, cases in found.items() if cases.issuperset(wrong)]
+        return max(fitting, key=lambda message: len(found[message]), default=None)
 
     def _refuse_changes(self, touched: set[str]) -> None:
         if touched:
@@ -186,9 +192,6 @@ class Exercise:
     def _head(self, number: int) -> str:
         arguments = [f"    {name} = {show(value)}" for name, value in self._named(number).items()]
         return "\n".join([f"{self.name}, case {number + 1} of {len(self.cases)}:", *arguments])
-
-    def _beside(self, expected: Any, got: Any) -> list[str]:
-        return [f"    expected  {self._result(expected)}", f"    got       {self._result(got)}"]
 
     def _result(self, value: Any) -> str:
         if not self.parts or not isinstance(value, (tuple, list)) or len(value) != len(self.parts):

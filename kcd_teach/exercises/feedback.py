@@ -11,11 +11,6 @@ def _ranking(value: Tensor, frequency: Tensor, alpha: float) -> Tensor:
     return rank(cost_aware_score(value, frequency, alpha))
 
 
-def _ties_reversed(value: Tensor, frequency: Tensor, alpha: float, count: int) -> Tensor:
-    ascending = torch.sort(cost_aware_score(value, frequency, alpha), stable=True).indices
-    return ascending.flip(0)[:count]
-
-
 keep = Exercise(
     name="keep",
     task=(
@@ -44,18 +39,19 @@ keep = Exercise(
         ),
     ),
     mistakes={
-        "The lowest scores were kept. They belong to what the student is sure of already, and where it has the least "
-        "to learn.": lambda value, frequency, alpha, count: rank(-cost_aware_score(value, frequency, alpha))[:count],
+        "The lowest scores were kept. They belong to what the student is sure of already, and where it has the "
+        "least to learn.": lambda v, f, alpha, n: _ranking(-v, f, alpha)[:n],
         "The frequency was ignored. Of two samples with nearly equal entropy, the one that was shown more often has "
-        "resisted more training.": lambda value, frequency, alpha, count: rank(value)[:count],
+        "resisted more training.": lambda v, f, alpha, n: rank(v)[:n],
         "Equal scores come in reverse order of id, as when an ascending order is turned round. Without one rule for "
-        "ties a repeated run need not keep the same samples.": _ties_reversed,
-        "These are places in the ranking, not ids: argsort was applied twice. As ids they would name other "
-        "samples.": lambda value, frequency, alpha, count: _ranking(value, frequency, alpha).argsort()[:count],
-        "The right samples, but in order of id. The order of rank is needed later: the last ones kept are those that "
-        "get mixed.": lambda value, frequency, alpha, count: _ranking(value, frequency, alpha)[:count].sort().values,
-        "alpha was used as a factor and not as an exponent. The frequency then outweighs the "
-        "value.": lambda value, frequency, alpha, count: rank(value * frequency * alpha)[:count],
+        "ties a repeated run need not keep "
+        "the same samples.": lambda v, f, alpha, n: _ranking(-v, f, alpha).flip(0)[:n],
+        "These are places in the ranking, not ids: argsort was applied twice. As ids they would "
+        "name other samples.": lambda v, f, alpha, n: _ranking(v, f, alpha).argsort()[:n],
+        "The right samples, but in order of id. The order of rank is needed later: the last ones kept are those "
+        "that get mixed.": lambda v, f, alpha, n: _ranking(v, f, alpha)[:n].sort().values,
+        "alpha was used as a factor and not as an exponent. The frequency then "
+        "outweighs the value.": lambda v, f, alpha, n: rank(v * f * alpha)[:n],
     },
     solution="""
         import torch
@@ -127,13 +123,10 @@ update = Exercise(
         "The difference was divided by the old frequency. Raise F first: a sample shown for the first time would be "
         "divided by 0.": _old_frequency,
         "Places in the batch were used as ids: the first samples of the data set were updated, not those that were "
-        "shown. entropies[j] belongs to sample ids[j].": lambda value, frequency, ids, entropies: _update(
-            value, frequency, torch.arange(len(ids)), entropies
-        ),
+        "shown. entropies[j] belongs to sample ids[j].": lambda v, f, ids, h: _update(v, f, torch.arange(len(ids)), h),
         "The newest entropy replaced the mean. All earlier epochs count as well.": _newest_only,
-        "The frequency was not raised in what is returned. The next update would weigh its entropy too much.": (
-            lambda value, frequency, ids, entropies: (_update(value, frequency, ids, entropies)[0], frequency)
-        ),
+        "The frequency was not raised in what is returned. The next update would weigh its "
+        "entropy too much.": lambda v, f, ids, h: (_update(v, f, ids, h)[0], f),
     },
     solution="""
         def update(value, frequency, ids, entropies):

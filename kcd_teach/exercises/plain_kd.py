@@ -27,15 +27,16 @@ soften = Exercise(
     ),
     mistakes={
         "The softmax ran over the batch, so columns sum to 1 and what is said about one sample depends on the others. "
-        "Classes are dimension 1.": lambda logits, temperature: torch.softmax(logits / temperature, dim=0),
-        "The logits were multiplied by T. That sharpens the prediction; dividing softens "
-        "it.": lambda logits, temperature: torch.softmax(logits * temperature, dim=1),
+        "Classes are dimension 1.": lambda z, t: torch.softmax(z / t, dim=0),
+        "The logits were multiplied by T. That sharpens the prediction; dividing softens it.": lambda z, t: (
+            torch.softmax(z * t, dim=1)
+        ),
         "The probabilities were divided by T, not the logits. Rows then sum to 1/T, and the classes keep their "
-        "proportions: nothing was softened.": lambda logits, temperature: torch.softmax(logits, dim=1) / temperature,
-        "The temperature was not used: this is the prediction at T = 1, where the favourite class hides the "
-        "others.": lambda logits, temperature: torch.softmax(logits, dim=1),
-        "These are logarithms of probabilities. A loss can use them, but here the probabilities themselves are "
-        "asked for.": lambda logits, temperature: torch.log_softmax(logits / temperature, dim=1),
+        "proportions: nothing was softened.": lambda z, t: torch.softmax(z, dim=1) / t,
+        "The temperature was not used: this is the prediction at T = 1, where the favourite class "
+        "hides the others.": lambda z, t: torch.softmax(z, dim=1),
+        "These are logarithms of probabilities. A loss can use them, but here the probabilities themselves "
+        "are asked for.": lambda z, t: torch.log_softmax(z / t, dim=1),
     },
     solution="""
         import torch
@@ -80,27 +81,17 @@ kd_loss = Exercise(
     ),
     mistakes={
         "The factor T squared is missing. Softening shrinks the gradient by about that much; without the factor "
-        "distillation fades as T grows.": lambda student_logits, teacher_logits, temperature: (
-            library_kd_loss(student_logits, teacher_logits, temperature) / temperature**2
-        ),
+        "distillation fades as T grows.": lambda z_s, z_t, t: library_kd_loss(z_s, z_t, t) / t**2,
         "Student and teacher are swapped. The divergence is not symmetric: the teacher's probabilities are the "
-        "weights, so that the student learns wherever the teacher sees something.": (
-            lambda student_logits, teacher_logits, temperature: library_kd_loss(
-                teacher_logits, student_logits, temperature
-            )
-        ),
+        "weights, so that the student learns wherever "
+        "the teacher sees something.": lambda z_s, z_t, t: library_kd_loss(z_t, z_s, t),
         "The mean was taken over all elements, classes too (reduction='mean'). Divide by the number of samples only "
-        "(reduction='batchmean'), or more classes make a smaller loss.": (
-            lambda student_logits, teacher_logits, temperature: (
-                library_kd_loss(student_logits, teacher_logits, temperature) / student_logits.shape[1]
-            )
-        ),
+        "(reduction='batchmean'), or more classes make "
+        "a smaller loss.": lambda z_s, z_t, t: library_kd_loss(z_s, z_t, t) / z_s.shape[1],
         "The samples were added up, not averaged (reduction='sum'). The loss, and with it every step, would grow "
-        "with the batch.": lambda student_logits, teacher_logits, temperature: (
-            library_kd_loss(student_logits, teacher_logits, temperature) * len(student_logits)
-        ),
-        "Only the student was softened. Both need the same T, or the loss is not 0 where they "
-        "agree.": _teacher_not_softened,
+        "with the batch.": lambda z_s, z_t, t: library_kd_loss(z_s, z_t, t) * len(z_s),
+        "Only the student was softened. Both need the same T, or the loss is not 0 "
+        "where they agree.": _teacher_not_softened,
     },
     solution="""
         from torch.nn import functional as F

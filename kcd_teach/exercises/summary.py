@@ -13,6 +13,21 @@ def _pair(ranking: Tensor, previous: int, kept: int) -> tuple[Tensor, Tensor]:
     return boundary, partners
 
 
+def _from_the_end(ranking: Tensor, previous: int, kept: int) -> tuple[Tensor, Tensor]:
+    boundary, _ = _pair(ranking, previous, kept)
+    return boundary, ranking[-(previous - kept) :]
+
+
+def _one_early(ranking: Tensor, previous: int, kept: int) -> tuple[Tensor, Tensor]:
+    boundary, partners = _pair(ranking, previous, kept)
+    return ranking[kept - 1 - len(boundary) : kept - 1], partners
+
+
+def _reversed(ranking: Tensor, previous: int, kept: int) -> tuple[Tensor, Tensor]:
+    boundary, partners = _pair(ranking, previous, kept)
+    return boundary, partners.flip(0)
+
+
 def _whole_list(ranking: Tensor, previous: int, kept: int) -> tuple[Tensor, Tensor]:
     length = previous - kept
     return ranking[:kept][-length:], ranking[kept : kept + length]
@@ -39,20 +54,11 @@ pair = Exercise(
     ),
     mistakes={
         "The partners came from the very end of the ranking. They are the samples right below the cut: the best of "
-        "those that are not kept.": lambda ranking, previous, kept: (
-            _pair(ranking, previous, kept)[0],
-            ranking[len(ranking) - (previous - kept) :],
-        ),
+        "those that are not kept.": _from_the_end,
         "The boundary ends one place too early, so the least valuable sample kept stays unmixed. Slices leave out "
-        "their end: use ranking[kept - L:kept].": lambda ranking, previous, kept: (
-            ranking[kept - (previous - kept) - 1 : kept - 1] if previous > kept else ranking[:0],
-            _pair(ranking, previous, kept)[1],
-        ),
+        "their end: use ranking[kept - L:kept].": _one_early,
         "The pairing is reversed. Both lists go from higher to lower rank, and the first of one belongs to the first "
-        "of the other.": lambda ranking, previous, kept: (
-            _pair(ranking, previous, kept)[0],
-            _pair(ranking, previous, kept)[1].flip(0),
-        ),
+        "of the other.": _reversed,
         "Where nothing is dropped, [-0:] is the whole list and not an empty one: every kept sample would wait for a "
         "partner that does not exist (this is how the authors' released code stops).": _whole_list,
     },
@@ -80,10 +86,10 @@ coefficients = Exercise(
     mistakes={
         "The line starts at 0 and never reaches the strength, as in the authors' released code: the first boundary "
         "sample is not mixed at all.": released_coefficients,
-        "The line falls. The boundary is in order of rank, and its least valuable sample, the last, takes the largest "
-        "share.": lambda length, strength: paper_coefficients(length, strength).flip(0),
-        "All shares are alike. They should grow, so that the more valuable a boundary sample is, the less it is "
-        "changed.": lambda length, strength: torch.full((length,), strength),
+        "The line falls. The boundary is in order of rank, and its least valuable sample, the last, takes "
+        "the largest share.": lambda length, strength: paper_coefficients(length, strength).flip(0),
+        "All shares are alike. They should grow, so that the more valuable a boundary sample is, the less "
+        "it is changed.": lambda length, strength: torch.full((length,), strength),
         "The line starts at 0, as torch.linspace(0, strength, length) does. It reaches the strength, but the first "
         "boundary sample is not mixed at all.": lambda length, strength: torch.linspace(0, strength, length),
     },
@@ -131,16 +137,14 @@ blend = Exercise(
         ),
     ),
     mistakes={
-        "The weights are swapped: the partner takes the larger share, and the image would no longer fit its "
-        "label.": lambda image, partner, coefficient: _blend(partner, image, coefficient),
-        "What follows the decimal point was cut off instead of rounded. Every mixed pixel gets about half a grey "
-        "level darker.": lambda image, partner, coefficient: (
-            (1 - coefficient) * image.double() + coefficient * partner.double()
-        ).to(torch.uint8),
-        "partner - image wrapped round in uint8, where 24 - 80 is 200. Convert to floating point before you "
-        "subtract.": lambda image, partner, coefficient: _to_pixels(image + coefficient * (partner - image).double()),
+        "The weights are swapped: the partner takes the larger share, and the image would no longer "
+        "fit its label.": lambda x, y, c: _blend(y, x, c),
+        "What follows the decimal point was cut off instead of rounded. Every mixed pixel gets about half a "
+        "grey level darker.": lambda x, y, c: ((1 - c) * x.double() + c * y.double()).to(torch.uint8),
+        "partner - image wrapped round in uint8, where 24 - 80 is 200. Convert to floating point "
+        "before you subtract.": lambda x, y, c: _to_pixels(x + c * (y - x).double()),
         "The partner was added without scaling the image down. Such a mixture is too bright, and leaves the range "
-        "0 .. 255.": lambda image, partner, coefficient: _to_pixels(image + coefficient * partner.double()),
+        "0 .. 255.": lambda x, y, c: _to_pixels(x + c * y.double()),
     },
     solution="""
         import torch

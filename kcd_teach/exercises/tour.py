@@ -11,6 +11,10 @@ def _presentations(counts: Sequence[int], epochs_per_stage: int) -> float:
     return relative_cost(counts, epochs_per_stage * len(counts))
 
 
+def _stage_by_stage(counts: Sequence[int], epochs_per_stage: int) -> float:
+    return sum(now / before for now, before in zip(counts, [counts[0], *counts], strict=False)) / len(counts)
+
+
 presentations = Exercise(
     name="presentations",
     task=(
@@ -27,15 +31,13 @@ presentations = Exercise(
     cases=(([10, 8, 6], 2), ([100, 90, 80, 70], 10)),
     mistakes={
         "This is the final ratio, the share of samples kept in the last stage. Earlier stages keep more, so the run "
-        "costs more than that: 0.85 for a final ratio of 0.7.": lambda counts, epochs_per_stage: counts[-1] / counts[0],
-        "Stage 0 is missing from the sum. It trains on all samples, and its cost counts like that of any "
-        "other stage.": lambda counts, epochs_per_stage: sum(counts[1:]) / (counts[0] * len(counts)),
+        "costs more than that: 0.85 for a final ratio of 0.7.": lambda n, e: n[-1] / n[0],
+        "Stage 0 is missing from the sum. It trains on all samples, and its cost counts like that of "
+        "any other stage.": lambda n, e: sum(n[1:]) / (n[0] * len(n)),
         "Each stage was divided by the stage before it. Plain KD shows all samples in every stage, so every stage is "
-        "compared with counts[0].": lambda counts, epochs_per_stage: (
-            sum(now / before for now, before in zip(counts, [counts[0], *counts], strict=False)) / len(counts)
-        ),
+        "compared with counts[0].": _stage_by_stage,
         "Plain KD was given the epochs of one stage only, so condensing looks dearer than not condensing. It trains "
-        "for as many epochs as all stages together.": lambda counts, epochs_per_stage: sum(counts) / counts[0],
+        "for as many epochs as all stages together.": lambda n, e: sum(n) / n[0],
     },
     solution="""
         def presentations(counts, epochs_per_stage):
@@ -46,8 +48,16 @@ presentations = Exercise(
 )
 
 
-def _rounded(num_samples: int, shares: Sequence[float]) -> list[int]:
-    return [math.floor(num_samples * share + 0.5) for share in shares]
+def _one_stage_late(num_samples: int, ratio: float, stages: int) -> list[int]:
+    return paper_counts(num_samples, 1 - (1 - ratio) * (stages - 1) / stages, stages)
+
+
+def _first_stage_falls(num_samples: int, ratio: float, stages: int) -> list[int]:
+    return [math.floor(num_samples * (1 - (1 - ratio) * (t + 1) / stages) + 0.5) for t in range(stages)]
+
+
+def _cut_off(num_samples: int, ratio: float, stages: int) -> list[int]:
+    return [int(num_samples * (1 - (1 - ratio) * t / (stages - 1))) for t in range(stages)]
 
 
 kept_counts = Exercise(
@@ -64,28 +74,18 @@ kept_counts = Exercise(
         "The share at stage t is 1 - (1 - ratio) * t / (stages - 1).",
     ),
     reference=paper_counts,
-    cases=((10, 0.6, 3), (10, 0.5, 4), (50_000, 0.7, 6)),
+    cases=((10, 0.6, 3), (10, 0.5, 4), (1000, 0.5, 3)),
     mistakes={
-        "The ratio was read as the share to drop. It is the share that is still kept at the end: 0.7 keeps 70 "
-        "percent.": lambda num_samples, ratio, stages: paper_counts(num_samples, 1 - ratio, stages),
+        "The ratio was read as the share to drop. It is the share that is still kept at the end: 0.7 "
+        "keeps 70 percent.": lambda n, ratio, stages: paper_counts(n, 1 - ratio, stages),
         "The fall was divided by the number of stages. There are only stages - 1 steps between them, so the ratio "
-        "would be reached one stage late and nothing ever be trained on it (as happens in the authors' released "
-        "code).": lambda num_samples, ratio, stages: _rounded(
-            num_samples, [1 - (1 - ratio) * t / stages for t in range(stages)]
-        ),
-        "The fall was divided by 6 whatever the number of stages, as in the authors' released code. With fewer "
-        "stages the ratio is never reached.": lambda num_samples, ratio, stages: released_counts(
-            num_samples, ratio, stages
-        )[:-1],
-        "The first stage drops samples already. It must keep all: nothing is known yet about what they are "
-        "worth.": lambda num_samples, ratio, stages: _rounded(
-            num_samples, [1 - (1 - ratio) * (t + 1) / stages for t in range(stages)]
-        ),
-        "The counts were cut off instead of rounded to the nearest, which loses a sample here and there.": (
-            lambda num_samples, ratio, stages: [
-                math.floor(num_samples * (1 - (1 - ratio) * t / (stages - 1)) + 1e-6) for t in range(stages)
-            ]
-        ),
+        "would be reached one stage late and nothing ever be trained on it (as happens in the "
+        "authors' released code).": _one_stage_late,
+        "The fall was divided by 6 whatever the number of stages, as in the authors' released code. With fewer stages "
+        "the ratio is never reached.": lambda n, ratio, stages: released_counts(n, ratio, stages)[:-1],
+        "The first stage drops samples already. It must keep all: nothing is known yet about what "
+        "they are worth.": _first_stage_falls,
+        "The counts were cut off instead of rounded to the nearest, which loses a sample here and there.": _cut_off,
     },
     solution="""
         def kept_counts(num_samples, ratio, stages):

@@ -44,18 +44,16 @@ running_mean = Exercise(
     ),
     mistakes={
         "Epochs in which a sample was not shown were counted as entropy 0, by dividing by all E epochs. Dropped "
-        "samples would look easier with every epoch and could never come back.": lambda history: (
-            history.nan_to_num().mean(dim=0)
-        ),
-        "This is the last recorded value only. One epoch is noisy: crop, flip and batch change the entropy; the mean "
-        "is steadier.": _last_value,
+        "samples would look easier with every epoch and could never come back.": lambda h: h.nan_to_num().mean(dim=0),
+        "This is the last recorded value only. One epoch is noisy: crop, flip and batch change the entropy; the "
+        "mean is steadier.": _last_value,
         "A sample that was never shown came out as NaN (0 / 0). NaN sorts before every number or after, never where "
-        "it belongs; use 0.": lambda history: history.nanmean(dim=0),
-        "NaN spread: one epoch without a showing makes the whole mean NaN. Leave these epochs out.": lambda history: (
-            history.mean(dim=0)
+        "it belongs; use 0.": lambda h: h.nanmean(dim=0),
+        "NaN spread: one epoch without a showing makes the whole mean NaN. Leave these epochs out.": lambda h: h.mean(
+            dim=0
         ),
-        "This is the sum. A sample shown more often would be worth more for that alone; divide by how often it was "
-        "shown.": lambda history: history.nansum(dim=0),
+        "This is the sum. A sample shown more often would be worth more for that alone; divide by how often "
+        "it was shown.": lambda h: h.nansum(dim=0),
     },
     solution="""
         import torch
@@ -104,14 +102,14 @@ learned_epoch = Exercise(
     mistakes={
         "This is the first epoch in which the sample was right. It may be forgotten again; look for the first one "
         "after which it never is.": _first_right,
-        "This is the last epoch in which the sample was wrong. It is learned one epoch later.": (
-            lambda correct: torch.where(_last_wrong(correct) == len(correct), 0, _last_wrong(correct))
+        "This is the last epoch in which the sample was wrong. It is learned one epoch later.": lambda c: (
+            _learned_epoch(c) - (_learned_epoch(c) > 0).long()
         ),
-        "The epochs in which the sample was right were counted. That says how often, not since when.": lambda correct: (
-            correct.sum(dim=0)
+        "The epochs in which the sample was right were counted. That says how often, not since when.": lambda c: c.sum(
+            dim=0
         ),
-        "A sample that is wrong in the last epoch got E + 1. It is not learned in this run, which 0 stands "
-        "for.": lambda correct: _last_wrong(correct) + 1,
+        "A sample that is wrong in the last epoch got E + 1. It is not learned in this run, which "
+        "0 stands for.": lambda c: _last_wrong(c) + 1,
     },
     solution="""
         import torch

@@ -1,0 +1,125 @@
+import pytest
+import torch
+from torch import nn
+
+from kcd_teach import knowledge as module
+from kcd_teach.augment import num_views
+from kcd_teach.knowledge import Knowledge, accuracy, predict
+from tests.tiny import tiny_dataset, tiny_networks
+
+
+class Spy(nn.Module):
+    """A teacher whose logits tell the sum of the pixels, and that remembers what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3))
+        self.asked: list[torch.Tensor] = []
+        self.modes: list[bool] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.asked.append(images)
+        self.modes.append(self.training)
+        return images.sum(dim=(1, 2, 3))[:, None] * self.weight
+
+
+IDS, VIEWS = torch.tensor([4, 9, 2]), torch.tensor([0, 17, 5])
+IMAGES = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+NONE, FIRST = torch.tensor([False] * 3), torch.tensor([True, False, False])
+
+
+@pytest.mark.parametrize("remember", [False, True], ids=["asked every time", "remembered"])
+def test_answers_are_the_teachers(remember):
+    teacher = Spy()
+    ask = Knowledge(teacher, tiny_dataset(), remember)
+    for _ in range(2):
+        assert torch.equal(ask(IDS, VIEWS, IMAGES, NONE), teacher(IMAGES).detach())
+
+
+def test_each_view_is_asked_once_if_remembered():
+    teacher = Spy()
+    ask = Knowledge(teacher, tiny_dataset(), remember=True)
+    ask(IDS, VIEWS, IMAGES, NONE)
+    ask(IDS, VIEWS, IMAGES, NONE)
+    assert [len(asked) for asked in teacher.asked] == [3]
+    ask(IDS, torch.tensor([0, 3, 5]), IMAGES, NONE)  # one new view
+    assert [len(asked) for asked in teacher.asked] == [3, 1]
+    assert torch.equal(teacher.asked[1][0], IMAGES[1])
+
+
+def test_remembered_answers_are_found_by_id_and_view_whatever_the_order():
+    ask = Knowledge(Spy(), tiny_dataset(), remember=True)
+    first = ask(IDS, VIEWS, IMAGES, NONE)
+    order = torch.tensor([2, 0, 1])
+    assert torch.equal(ask(IDS[order], VIEWS[order], torch.zeros_like(IMAGES), NONE), first[order])
+
+
+def test_changing_an_answer_does_not_change_the_memory():
+    ask = Knowledge(Spy(), tiny_dataset(), remember=True)
+    first = ask(IDS, VIEWS, IMAGES, NONE).clone()
+    ask(IDS, VIEWS, IMAGES, NONE).zero_()
+    assert torch.equal(ask(IDS, VIEWS, IMAGES, NONE), first)
+
+
+def test_mixtures_are_asked_about_themselves_and_never_stored():
+    teacher = Spy()
+    ask = Knowledge(teacher, tiny_dataset(), remember=True)
+    mixture = IMAGES.clone()
+    mixture[0] += 1
+    pure = ask(IDS, VIEWS, IMAGES, NONE)
+    for _ in range(2):
+        mixed = ask(IDS, VIEWS, mixture, FIRST)
+        assert torch.equal(teacher.asked[-1], mixture[:1])
+        assert mixed[0, 0].item() == pytest.approx(mixture[0].sum().item(), abs=1e-4)
+        assert torch.equal(mixed[1:], pure[1:])
+    assert torch.equal(ask(IDS, VIEWS, IMAGES, NONE), pure)
+
+
+def test_a_mixture_seen_first_leaves_no_trace():
+    teacher = Spy()
+    ask = Knowledge(teacher, tiny_dataset(), remember=True)
+    ask(IDS, VIEWS, IMAGES + 5, torch.tensor([True] * 3))
+    assert torch.equal(ask(IDS, VIEWS, IMAGES, NONE), teacher(IMAGES).detach())
+
+
+@pytest.mark.parametrize("remember", [False, True], ids=["asked every time", "remembered"])
+def test_teacher_gets_no_gradient_and_is_in_eval_mode_even_after_train(remember):
+    teacher = Spy().train()
+    ask = Knowledge(teacher, tiny_dataset(), remember)
+    assert not teacher.training
+    teacher.train()
+    assert not ask(IDS, VIEWS, IMAGES, NONE).requires_grad
+    assert teacher.modes == [False]
+
+
+def test_remembering_too_much_is_refused_before_it_is_allocated(monkeypatch):
+    needed = 4 * 48 * num_views(1) * 3
+    monkeypatch.setattr(module, "MEMORY_LIMIT", needed)
+    Knowledge(Spy(), tiny_dataset(), remember=True)
+    monkeypatch.setattr(module, "MEMORY_LIMIT", needed - 1)
+    with pytest.raises(ValueError, match=r"remember=True would take 0\.0 GB for tiny; use remember=False"):
+        Knowledge(Spy(), tiny_dataset(), remember=True)
+    Knowledge(Spy(), tiny_dataset(), remember=False)
+
+
+def test_predict_is_in_eval_mode_and_does_not_depend_on_the_batch_size():
+    dataset, (student, _) = tiny_dataset(), tiny_networks()
+    student.train()(torch.randn(30, 1, 8, 8))  # gives BatchNorm something to remember
+    whole = predict(student.train(), dataset, dataset.train_images)
+    assert whole.shape == (48, 3)
+    assert not whole.requires_grad
+    assert not student.training
+    parts = predict(student, dataset, dataset.train_images, batch_size=7)
+    assert torch.allclose(whole, parts, atol=1e-6)
+    with torch.no_grad():
+        assert torch.allclose(student(dataset.normalise(dataset.train_images)), whole, atol=1e-6)
+
+
+def test_accuracy_is_the_share_of_right_answers():
+    dataset = tiny_dataset(num_test=12)
+
+    class Always(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.tensor([[0.0, 1.0, 0.5]]).expand(len(images), -1)
+
+    assert accuracy(Always(), dataset) == (dataset.test_labels == 1).double().mean().item() == 4 / 12

@@ -1,0 +1,276 @@
+"""Runs that are interrupted, killed and continued must end where an undisturbed run ends, bit for bit."""
+
+import os
+import signal
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from kcd_teach import training
+from kcd_teach.condensation import Condenser
+from kcd_teach.distillers import KD
+from kcd_teach.knowledge import Knowledge
+from kcd_teach.training import Recipe, distill
+from tests.tiny import outcome, same, tiny_dataset, tiny_networks, tiny_run
+
+PRESETS = pytest.mark.parametrize("preset", [None, "paper", "released"])
+# Batches are 1-5, 6-10, 11-13 and 14-16; the stage changes after the tenth.
+BATCHES = pytest.mark.parametrize("batch", [1, 3, 5, 6, 10, 11, 13, 16])
+
+
+class Interrupting(nn.Module):
+    """A teacher that presses Ctrl-C while it answers, at given calls. The configuration of a run knows no teacher."""
+
+    def __init__(self, *at: int, times: int = 1) -> None:
+        super().__init__()
+        self.network, self.at, self.times, self.calls = tiny_networks()[1], at, times, 0
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        if self.calls in self.at:
+            for _ in range(self.times):
+                os.kill(os.getpid(), signal.SIGINT)
+        return self.network(images)
+
+
+@cache
+def undisturbed(preset: str | None) -> dict:
+    run = tiny_run(preset)
+    list(run)
+    return outcome(run)
+
+
+@BATCHES
+@PRESETS
+def test_interrupted_and_continued(preset, batch):
+    teacher = Interrupting(batch)
+    run = tiny_run(preset, teacher)
+    with pytest.raises(KeyboardInterrupt, match=r"stopped between batches in epoch \d; iterate to go on"):
+        list(run)
+    assert teacher.calls == batch  # it stopped right after this batch
+    list(run)
+    assert same(outcome(run), undisturbed(preset))
+    assert [report.epoch for report in run.reports] == [1, 2, 3, 4]
+
+
+def test_interrupted_again_and_again():
+    run, interrupts = tiny_run("paper", Interrupting(1, 2, 5, 6, 11, 16)), 0
+    while len(run):
+        try:
+            next(run)
+        except KeyboardInterrupt:
+            interrupts += 1
+    assert interrupts == 6
+    assert same(outcome(run), undisturbed("paper"))
+
+
+@pytest.mark.parametrize("where", ["accuracy", "write_state", "end_epoch"])
+@pytest.mark.parametrize("epoch", [1, 2, 4])
+def test_interrupted_while_an_epoch_is_closed(monkeypatch, tmp_path, epoch, where):
+    """Ranking, evaluating and saving are finished first: stopped in their middle they would happen twice."""
+    run = tiny_run("paper", checkpoint=tmp_path / "run.pt")
+    owner = run.condenser if where == "end_epoch" else training
+    original = getattr(owner, where)
+
+    def interrupted(*arguments):
+        os.kill(os.getpid(), signal.SIGINT)
+        return original(*arguments)
+
+    for _ in range(epoch - 1):
+        next(run)
+    monkeypatch.setattr(owner, where, interrupted)
+    with pytest.raises(KeyboardInterrupt, match=f"stopped after epoch {epoch}; iterate to go on"):
+        next(run)
+    monkeypatch.setattr(owner, where, original)
+    assert len(run.reports) == epoch
+    list(run)
+    assert same(outcome(run), undisturbed("paper"))
+
+
+def test_a_second_interrupt_strikes_at_once_and_the_checkpoint_is_older_but_whole(tmp_path):
+    run = tiny_run("paper", Interrupting(8, times=2), checkpoint=tmp_path / "run.pt")
+    with pytest.raises(KeyboardInterrupt):
+        list(run)
+    with pytest.raises(
+        RuntimeError, match="this run was stopped inside a step and may be inconsistent; start it again"
+    ):
+        next(run)
+    again = tiny_run("paper", checkpoint=tmp_path / "run.pt")
+    assert again.epoch == 1
+    list(again)
+    assert same(outcome(again), undisturbed("paper"))
+
+
+def test_the_interrupt_handler_is_given_back(monkeypatch):
+    before = signal.getsignal(signal.SIGINT)
+    run = tiny_run("paper", Interrupting(2))
+    with pytest.raises(KeyboardInterrupt):
+        next(run)
+    assert signal.getsignal(signal.SIGINT) is before
+    next(run)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("epochs", [0, 1, 2, 3, 4])
+@PRESETS
+def test_continued_from_a_checkpoint_between_epochs(tmp_path, preset, epochs):
+    run = tiny_run(preset, checkpoint=tmp_path / "run.pt")
+    for _ in range(epochs):
+        next(run)
+    del run
+    again = tiny_run(preset, checkpoint=tmp_path / "run.pt", student_seed=7)  # its weights come from the file
+    assert (again.epoch, len(again), len(again.reports)) == (epochs, 4 - epochs, epochs)
+    assert [report.epoch for report in again] == list(range(epochs + 1, 5))
+    assert same(outcome(again), undisturbed(preset))
+
+
+@BATCHES
+@PRESETS
+def test_continued_from_a_checkpoint_in_the_middle_of_an_epoch(tmp_path, preset, batch):
+    run = tiny_run(preset, Interrupting(batch), checkpoint=tmp_path / "run.pt")
+    with pytest.raises(KeyboardInterrupt):
+        list(run)
+    del run
+    teacher = Interrupting()
+    again = tiny_run(preset, teacher, checkpoint=tmp_path / "run.pt", student_seed=7)
+    list(again)
+    assert teacher.calls == (20 if preset is None else 16) - batch  # no batch is repeated or left out
+    assert same(outcome(again), undisturbed(preset))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"selection": "random"}, {"value": "sum", "pool": "active"}, {"history": True}],
+    ids=["random", "sum, active", "history"],
+)
+def test_continued_with_other_condensers(tmp_path, settings):
+    def run(checkpoint=None):
+        return tiny_run(condenser=Condenser(48, 0.5, 4, 4, **settings), checkpoint=checkpoint)
+
+    whole = run()
+    list(whole)
+    for _ in range(4):
+        next(run(tmp_path / "run.pt"))
+    last = run(tmp_path / "run.pt")
+    ours, theirs = outcome(last), outcome(whole)
+    for state in (ours, theirs):
+        history = state["condenser"].pop("history")
+        assert (history is None) == ("history" not in settings)
+        state["seen"] = torch.zeros(()) if history is None else history.nan_to_num(-1)
+    assert same(ours, theirs)
+
+
+@pytest.mark.parametrize("batch", [3, 13])
+@pytest.mark.parametrize("preset", ["paper", "released"])
+def test_interrupted_and_continued_with_remembered_answers(preset, batch):
+    whole = tiny_run(preset, Knowledge(tiny_networks()[1], tiny_dataset(), remember=True))
+    list(whole)
+    run = tiny_run(preset, Knowledge(Interrupting(batch), tiny_dataset(), remember=True))
+    with pytest.raises(KeyboardInterrupt):
+        list(run)
+    list(run)
+    assert same(outcome(run), outcome(whole))
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+@pytest.mark.parametrize("preset", ["paper", "released"])
+def test_continued_from_a_checkpoint_with_an_empty_memory(tmp_path, preset, epochs):
+    """The memory is not saved. Asked again in batches of another size, the teacher may differ in the last digits."""
+
+    def run():
+        knowledge = Knowledge(tiny_networks()[1], tiny_dataset(), remember=True)
+        return tiny_run(preset, knowledge, checkpoint=tmp_path / "run.pt")
+
+    first = run()
+    for _ in range(epochs):
+        next(first)
+    again = run()
+    list(again)
+    expected = undisturbed(preset)["student"]
+    for name, value in again.student.state_dict().items():
+        assert torch.allclose(value, expected[name], atol=1e-4), name
+    assert sorted(again.condenser.active.tolist()) == sorted(undisturbed(preset)["condenser"]["active"].tolist())
+
+
+KILLED = """
+import os, signal, sys
+from tests.test_resuming import Interrupting
+from tests.tiny import tiny_run
+
+class Killing(Interrupting):
+    def forward(self, images):
+        if self.calls == int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(images)
+
+list(tiny_run("paper", Killing(), checkpoint=sys.argv[1]))
+"""
+
+
+def test_a_killed_process_loses_at_most_one_epoch(tmp_path):
+    root = Path(__file__).resolve().parent.parent
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "run.pt"), "12"]
+    killed = subprocess.run(command, cwd=root, capture_output=True, timeout=120)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    again = tiny_run("paper", checkpoint=tmp_path / "run.pt", student_seed=7)
+    assert again.epoch == 2  # it was killed in the middle of the third
+    list(again)
+    assert same(outcome(again), undisturbed("paper"))
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"seed": 1}, "its seed is 0, here it is 1"),
+        ({"recipe": {"batch_size": 12}}, "its recipe is .*'batch_size': 10.*, here it is .*12"),
+        ({"distiller": KD(2.0)}, r"its distiller is KD\(temperature=4.0.*\), here it is KD\(temperature=2.0"),
+        ({"preset": "released"}, "its condenser is .*'preset': 'paper'.*, here it is .*'preset': 'released'"),
+        ({"preset": None}, "its condenser is .*'preset': 'paper'.*, here it is .*'preset': 'none'"),
+        (
+            {"dataset": tiny_dataset(num_train=30), "preset": None},
+            "its dataset is tiny, 48 images, here it is tiny, 30 images",
+        ),
+    ],
+    ids=["seed", "recipe", "distiller", "preset", "no condenser", "data set"],
+)
+def test_the_checkpoint_of_another_run_is_refused(tmp_path, other, message):
+    next(tiny_run("paper", checkpoint=tmp_path / "run.pt"))
+    before = (tmp_path / "run.pt").read_bytes()
+    with pytest.raises(ValueError, match=f"the checkpoint belongs to another run: {message}"):
+        tiny_run(**{"preset": "paper", **other}, checkpoint=tmp_path / "run.pt")
+    assert (tmp_path / "run.pt").read_bytes() == before
+
+
+def test_the_checkpoint_of_another_network_is_refused(tmp_path):
+    next(tiny_run(None, checkpoint=tmp_path / "run.pt"))
+    _, other = tiny_networks()
+    with pytest.raises(ValueError, match="its student is ConvNet, here it is ResNet"):
+        distill(
+            other, tiny_dataset(), tiny_networks()[1], recipe=Recipe(epochs=4, batch_size=10),
+            checkpoint=tmp_path / "run.pt",
+        )  # fmt: skip
+
+
+def test_a_file_of_weights_is_not_taken_for_a_checkpoint(tmp_path):
+    torch.save({"model": tiny_networks()[0].state_dict()}, tmp_path / "run.pt")
+    with pytest.raises(ValueError, match="this is not the checkpoint of a run; it lacks condenser, config"):
+        tiny_run(checkpoint=tmp_path / "run.pt")
+
+
+def test_a_place_that_cannot_be_written_to_fails_before_the_first_epoch(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    path = tmp_path / "file" / "run.pt"
+    teacher = Interrupting()
+    with pytest.raises(OSError, match=f"checkpoint {path} cannot be written .*; choose another file"):
+        tiny_run("paper", teacher, checkpoint=path)
+    assert teacher.calls == 0
+
+
+def test_folders_of_a_checkpoint_are_made(tmp_path):
+    next(tiny_run("paper", checkpoint=str(tmp_path / "new" / "folder" / "run.pt")))
+    assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == ["run.pt"]  # and nothing half-written
