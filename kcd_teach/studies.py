@@ -137,7 +137,11 @@ def accuracy_by_cost(records: list[dict[str, Any]]) -> dict[str, dict[float, dic
     families: dict[str, dict[float, dict[int, float]]] = {"KD": {}, "KC-KD": {}, "random subset": {}}
     for record in records:
         name = record["condition"]
-        family = "KD" if name in ("KD", "KD, 20 epochs") else {"KC-KD": "KC-KD", "random": "random subset"}.get(name.split()[0])
+        family = (
+            "KD"
+            if name in ("KD", "KD, 20 epochs")
+            else {"KC-KD": "KC-KD", "random": "random subset"}.get(name.split()[0])
+        )
         if family is None or "mixed" in name:
             continue
         cost = round(record["presentations"] / plain, 3)

@@ -29,7 +29,17 @@ from kcd_teach.condensation import (
     roles,
     summarise,
 )
-from kcd_teach.figures import RankingPlot, SchedulePlot, draw_prediction, new_figure, new_mosaic, show_image, tile_rows
+from kcd_teach.figures import (
+    RankingPlot,
+    SchedulePlot,
+    draw_prediction,
+    new_figure,
+    new_mosaic,
+    show_image,
+    shrink_png,
+    tile_rows,
+)
+from kcd_teach.figures.style import styled
 
 
 class Explorer:
@@ -41,6 +51,7 @@ class Explorer:
         image: the picture, as a widget.
     """
 
+    @styled
     def __init__(self, figure: Figure, controls: dict[str, ipywidgets.Widget], alt: str) -> None:
         self.figure, self.controls, self.alt = figure, controls, alt
         self.label = ipywidgets.Label()
@@ -65,6 +76,7 @@ class Explorer:
         for name, value in self._start.items():
             self.controls[name].value = value
 
+    @styled
     def _update(self, change: Any = None) -> None:
         try:
             self.label.value = self.draw()
@@ -76,6 +88,7 @@ class Explorer:
         self.figure.savefig(buffer, format="png", dpi=96, facecolor="white", pil_kwargs={"compress_level": 1})
         self.image.value = buffer.getvalue()
 
+    @styled
     def _settle(self) -> None:
         """Compute the layout once instead of at every move."""
         self.figure.draw_without_rendering()
@@ -84,7 +97,7 @@ class Explorer:
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
         view = self.box._repr_mimebundle_()
         bundle = dict(view[0] if isinstance(view, tuple) else view)
-        picture = base64.b64encode(self.image.value).decode()
+        picture = base64.b64encode(shrink_png(self.image.value)).decode()
         bundle["text/plain"] = f"{type(self).__name__}: {self.label.value}"
         bundle["image/png"] = picture
         bundle["text/html"] = (
@@ -107,6 +120,7 @@ class TemperatureExplorer(Explorer):
         classes: names in order of label.
     """
 
+    @styled
     def __init__(self, images: Tensor, logits: Tensor, labels: Tensor, classes: Sequence[str]) -> None:
         self._images, self._logits, self._labels, self._classes = images, logits, labels, classes
         figure, (self._picture, self._bars) = new_figure(7.5, 3.4, 1, 2, width_ratios=[1, 1.6])
@@ -147,6 +161,7 @@ class RatioExplorer(Explorer):
     SHOWN = 12
     EXPONENTS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
 
+    @styled
     def __init__(self, images: Tensor, value: Tensor, frequency: Tensor, epochs: int = 240) -> None:
         self._images, self._value, self._frequency, self._epochs = images, value, frequency, epochs
         self._before: Tensor | None = None
@@ -200,6 +215,7 @@ class StageExplorer(Explorer):
         followed: ids of samples whose way is shown, at most 12.
     """
 
+    @styled
     def __init__(self, images: Tensor, scores: np.ndarray, role_by_stage: np.ndarray, followed: Sequence[int]) -> None:
         self._scores, self._roles, self._followed = scores, role_by_stage, list(followed)
         self._pictures = images[self._followed]

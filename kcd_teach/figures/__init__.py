@@ -1,11 +1,20 @@
 """What does it look like? Every figure of the course; arrays in, :class:`Picture` out."""
 
 from kcd_teach.figures.images import draw_prediction, image_rows, mixtures, show_image, soft_labels, tile_rows
-from kcd_teach.figures.picture import Picture
+from kcd_teach.figures.picture import Picture, shrink_png
 from kcd_teach.figures.runs import accuracy_against_cost, accuracy_by_condition, differences_to, learning_curves
 from kcd_teach.figures.stages import RankingPlot, SchedulePlot, comes_back, kept_through_stages, ranking, schedule
 from kcd_teach.figures.style import ROLES, VALUE_MAP, Role, colour, new_figure, new_mosaic
-from kcd_teach.figures.values import agreement, distributions, ordered_curve, scatter, shares, trajectories
+from kcd_teach.figures.values import (
+    agreement,
+    distributions,
+    gradient_sizes,
+    ordered_curve,
+    resemblance,
+    scatter,
+    shares,
+    trajectories,
+)
 
 __all__ = [
     "ROLES",
@@ -22,6 +31,7 @@ __all__ = [
     "differences_to",
     "distributions",
     "draw_prediction",
+    "gradient_sizes",
     "image_rows",
     "kept_through_stages",
     "learning_curves",
@@ -29,11 +39,14 @@ __all__ = [
     "new_figure",
     "new_mosaic",
     "ordered_curve",
+    "per_class",
     "ranking",
+    "resemblance",
     "scatter",
     "schedule",
     "shares",
     "show_image",
+    "shrink_png",
     "soft_labels",
     "tile_rows",
     "trajectories",

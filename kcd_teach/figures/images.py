@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from kcd_teach.figures.picture import Picture
-from kcd_teach.figures.style import colour, new_figure
+from kcd_teach.figures.style import colour, new_figure, styled
 
 Images = np.ndarray
 """uint8 [n, C, H, W], C = 1 or 3."""
@@ -37,6 +37,7 @@ def tile_rows(rows: Sequence[Images], roles: Sequence[Sequence[str]], columns: i
     return canvas
 
 
+@styled
 def image_rows(
     rows: Mapping[str, Images],
     captions: Mapping[str, Sequence[str]],
@@ -60,6 +61,7 @@ def image_rows(
     return Picture(figure, alt, reading)
 
 
+@styled
 def soft_labels(
     image: np.ndarray, classes: Sequence[str], label: int, softened: Mapping[float, Sequence[float]], title: str
 ) -> Picture:
@@ -90,6 +92,7 @@ def draw_prediction(axes: Axes, classes: Sequence[str], label: int, probabilitie
     axes.invert_yaxis()
 
 
+@styled
 def mixtures(boundary: Images, partners: Images, mixed: Images, coefficients: Sequence[float], title: str) -> Picture:
     """Boundary samples, the dropped samples blended into them, and the result, one column per pair."""
     count = len(boundary)

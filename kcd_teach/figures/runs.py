@@ -7,7 +7,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from kcd_teach.figures.picture import Picture
-from kcd_teach.figures.style import colour, new_figure
+from kcd_teach.figures.style import colour, new_figure, styled
 from kcd_teach.statistics import interval, paired_differences, verdict
 
 Table = Mapping[str, Mapping[int, float]]
@@ -23,6 +23,7 @@ def _dots_and_interval(axes: Axes, row: int, values: Sequence[float], tint: str)
                   elinewidth=2, color=tint, zorder=5)  # fmt: skip
 
 
+@styled
 def accuracy_by_condition(table: Table, highlight: str, title: str) -> Picture:
     """Accuracy of every run, one row per condition; ``highlight`` is drawn in the student's colour."""
     figure, (axes,) = new_figure(7.2, 0.9 + 0.42 * len(table))
@@ -45,6 +46,7 @@ def _label_rows(axes: Axes, names: Sequence[str]) -> None:
     axes.tick_params(axis="y", length=0)
 
 
+@styled
 def differences_to(table: Table, baseline: str, title: str) -> Picture:
     """Difference of every condition to ``baseline``, paired by seed, with a verdict for each."""
     others = [name for name in table if name != baseline]
@@ -62,6 +64,7 @@ def differences_to(table: Table, baseline: str, title: str) -> Picture:
     return Picture(figure, alt, reading)
 
 
+@styled
 def accuracy_against_cost(families: Mapping[str, Mapping[float, Mapping[int, float]]], title: str) -> Picture:
     """Accuracy against the share of sample presentations, one line per family: family -> cost -> seed -> accuracy."""
     figure, (axes,) = new_figure(7.2, 4.2)
@@ -86,6 +89,7 @@ def accuracy_against_cost(families: Mapping[str, Mapping[float, Mapping[int, flo
     return Picture(figure, alt, "; ".join(texts) + " (percent, mean ± 95 % interval).")
 
 
+@styled
 def learning_curves(curves: Mapping[str, Sequence[float]], reading: str, title: str) -> Picture:
     """Test accuracy (percent) after every epoch, one line per run; ``reading`` says what matters in them."""
     figure, (axes,) = new_figure(7.2, 3.6)

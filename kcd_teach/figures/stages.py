@@ -9,7 +9,7 @@ from matplotlib.patches import Polygon, Rectangle
 from kcd_teach.condensation import DROPPED, KEPT, MIXED, ROLES
 from kcd_teach.figures.picture import Picture
 from kcd_teach.figures.style import ROLES as LOOKS
-from kcd_teach.figures.style import colour, new_figure
+from kcd_teach.figures.style import colour, new_figure, styled
 
 
 class RankingPlot:
@@ -65,6 +65,7 @@ class SchedulePlot:
         self.axes.set_title(f"cost {100 * cost:.1f} % of plain KD")
 
 
+@styled
 def ranking(score: np.ndarray, role: np.ndarray, title: str) -> Picture:
     """The ranking with its partition: who is kept, mixed and dropped; score [N] in nats, role int8 [N]."""
     figure, (axes,) = new_figure(7.2, 3.4)
@@ -80,6 +81,7 @@ def ranking(score: np.ndarray, role: np.ndarray, title: str) -> Picture:
     return Picture(figure, alt, reading + ".")
 
 
+@styled
 def schedule(counts: Sequence[int], cost: float) -> Picture:
     """How many samples each stage shows, and what the whole run costs relative to plain KD."""
     figure, (axes,) = new_figure(5.6, 3.0)
@@ -88,6 +90,7 @@ def schedule(counts: Sequence[int], cost: float) -> Picture:
     return Picture(figure, "Steps falling from all samples to the final ratio, one per stage.", reading)
 
 
+@styled
 def kept_through_stages(role_by_stage: np.ndarray, title: str) -> Picture:
     """One column per stage, one line per sample (int8 [S, N]), samples sorted by how long they stay."""
     stayed = (role_by_stage != DROPPED).sum(axis=0)

@@ -1,7 +1,9 @@
 """One visual language: a colour, a marker and a hatch for every role, the same everywhere."""
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -50,11 +52,26 @@ _SETTINGS: Any = {
 }
 
 
+Drawing = TypeVar("Drawing", bound=Callable[..., Any])
+
+
+def styled(draw: Drawing) -> Drawing:
+    """Let a function draw in the style of the course, without changing matplotlib's settings for anybody else."""
+
+    @functools.wraps(draw)
+    def in_style(*args: Any, **kwargs: Any) -> Any:
+        with mpl.rc_context(_SETTINGS):
+            return draw(*args, **kwargs)
+
+    return cast(Drawing, in_style)
+
+
 def colour(role: str) -> str:
     """Colour of a role."""
     return ROLES[role].colour
 
 
+@styled
 def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **grid: Any) -> tuple[Figure, list[Axes]]:
     """An empty figure in the style of the course, made without pyplot's global state.
 
@@ -65,17 +82,15 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **g
     Returns:
         (figure, its axes row by row).
     """
-    with mpl.rc_context(_SETTINGS):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False, **grid)
-    return figure, list(axes.flat)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, list(figure.subplots(rows, columns, squeeze=False, **grid).flat)
 
 
+@styled
 def new_mosaic(
     width: float, height: float, mosaic: list[list[str]], height_ratios: list[float]
 ) -> tuple[Figure, dict[str, Axes]]:
     """Like :func:`new_figure`, with axes that span several cells: equal names in ``mosaic`` are one axes."""
-    with mpl.rc_context(_SETTINGS):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        axes: dict[str, Axes] = figure.subplot_mosaic(mosaic, height_ratios=height_ratios)  # type: ignore[arg-type]
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes: dict[str, Axes] = figure.subplot_mosaic(mosaic, height_ratios=height_ratios)  # type: ignore[arg-type]
     return figure, axes

@@ -7,11 +7,12 @@ import seaborn as sns
 from scipy import stats
 
 from kcd_teach.figures.picture import Picture
-from kcd_teach.figures.style import ROLES, VALUE_MAP, colour, new_figure
+from kcd_teach.figures.style import ROLES, VALUE_MAP, colour, new_figure, styled
 
 _TINTS = ("kept", "student", "mixed", "dropped", "teacher")
 
 
+@styled
 def ordered_curve(values: np.ndarray, unit: str, title: str) -> Picture:
     """All samples from the most to the least, as one falling curve; the upper half of the range is shaded."""
     ordered = np.sort(values)[::-1]
@@ -30,6 +31,7 @@ def ordered_curve(values: np.ndarray, unit: str, title: str) -> Picture:
                    f"value ({ordered[0]:.2f} {unit.split(',')[-1].strip()}); the median is {median:.2f}.")  # fmt: skip
 
 
+@styled
 def distributions(groups: Mapping[str, np.ndarray], unit: str, reading: str, title: str) -> Picture:
     """One smooth density per group of values; the median of each is marked."""
     figure, (axes,) = new_figure(7.2, 3.4)
@@ -41,6 +43,7 @@ def distributions(groups: Mapping[str, np.ndarray], unit: str, reading: str, tit
     return Picture(figure, f"Densities of {unit} for {', '.join(groups)}; vertical lines mark the medians.", reading)
 
 
+@styled
 def agreement(measures: Mapping[str, np.ndarray], title: str) -> Picture:
     """Rank correlation (Spearman) of every pair of measures over the same samples, as a labelled table."""
     names = list(measures)
@@ -57,6 +60,7 @@ def agreement(measures: Mapping[str, np.ndarray], title: str) -> Picture:
     return Picture(figure, f"Table of rank correlations between {', '.join(names)}.", reading)
 
 
+@styled
 def scatter(
     x: np.ndarray, y: np.ndarray, x_name: str, y_name: str, title: str, marked: Mapping[str, np.ndarray] | None = None
 ) -> Picture:
@@ -78,6 +82,7 @@ def scatter(
     )
 
 
+@styled
 def trajectories(groups: Mapping[str, np.ndarray], largest: float, title: str) -> Picture:
     """Entropy through the epochs, [n, E] nats per group: the median as a line, the middle half as a band."""
     figure, (axes,) = new_figure(7.2, 3.9)
@@ -96,6 +101,7 @@ def trajectories(groups: Mapping[str, np.ndarray], largest: float, title: str) -
     return Picture(figure, alt, f"Median entropy from the first to the last epoch, nats: {'; '.join(ends)}.")
 
 
+@styled
 def shares(groups: Mapping[str, float], title: str) -> Picture:
     """How a whole is divided, percent, as one bar per part."""
     figure, (axes,) = new_figure(7.2, 0.8 + 0.4 * len(groups))
@@ -107,3 +113,44 @@ def shares(groups: Mapping[str, float], title: str) -> Picture:
     axes.set(title=title, xlabel="share of the samples (%)")
     reading = ", ".join(f"{name} {value:.1f} %" for name, value in groups.items())
     return Picture(figure, f"Bars of the shares of {', '.join(names)}.", reading + ".")
+
+
+@styled
+def resemblance(table: np.ndarray, classes: Sequence[str], title: str) -> Picture:
+    """What the teacher says about the samples of every class: mean probabilities [C, C], a row per label."""
+    percent = 100 * table
+    figure, (axes,) = new_figure(7.6, 5.0)
+    sns.heatmap(percent, annot=True, fmt=".0f", cmap=VALUE_MAP, vmin=0, xticklabels=classes, yticklabels=classes,
+                cbar_kws={"label": "mean probability (%)"}, linewidths=1, linecolor="white", ax=axes)  # fmt: skip
+    axes.set(title=title, xlabel="what the teacher says", ylabel="label")
+    axes.tick_params(axis="x", rotation=35, length=0)
+    axes.tick_params(axis="y", rotation=0, length=0)
+    others = np.where(np.eye(len(classes), dtype=bool), 0, percent)
+    row, column = divmod(int(others.argmax()), len(classes))
+    alone = int(np.diag(percent).argmax())
+    reading = (
+        f"The strongest second meaning: images labelled {classes[row]} get {others[row, column]:.0f} % "
+        f"{classes[column]}; {classes[alone]} keeps the most for itself ({percent[alone, alone]:.0f} %)."
+    )
+    return Picture(
+        figure, f"Table of the teacher's mean softened prediction for each of {len(classes)} labels.", reading
+    )
+
+
+@styled
+def gradient_sizes(temperatures: Sequence[float], sizes: Mapping[str, Sequence[float]], title: str) -> Picture:
+    """Length of a loss's gradient at the logits over the temperature, one line per loss; logarithmic height."""
+    figure, (axes,) = new_figure(7.2, 3.6)
+    texts: list[str] = []
+    for (name, lengths), role in zip(sizes.items(), ("kept", "dropped", "student"), strict=False):
+        axes.plot(temperatures, lengths, ROLES[role].line, color=colour(role))
+        axes.annotate(f" {name}", (temperatures[-1], lengths[-1]), va="center", color=colour(role), fontsize=10)
+        factor = float(f"{max(lengths) / min(lengths):.2g}")
+        texts.append(f"{name} by a factor of about {factor:g}")
+    axes.set(title=title, xlabel="temperature T", ylabel="mean length of the gradient", yscale="log")
+    axes.set_xlim(temperatures[0], temperatures[-1])
+    axes.set_xticks([temperatures[0], *(t for t in temperatures if t % 5 == 0)])
+    axes.grid(alpha=0.25)
+    span = f"T = {temperatures[0]:g} to {temperatures[-1]:g}"
+    alt = f"Length of the gradient against temperature on a logarithmic scale, for {' and '.join(sizes)}."
+    return Picture(figure, alt, f"From {span} the gradient's length varies: {', '.join(texts)}.")

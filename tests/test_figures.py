@@ -1,0 +1,96 @@
+import re
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from PIL import Image
+
+from kcd_teach import figures
+from kcd_teach.figures.style import ROLES
+
+GENERATOR = np.random.default_rng(0)
+IMAGES = GENERATOR.integers(0, 256, (6, 1, 8, 8), dtype=np.uint8)
+VALUES = GENERATOR.random(300)
+STAGES = np.array([[0, 0, 0, 0], [0, 1, 2, 0], [0, 0, 1, 2]], dtype=np.int8)
+TABLE = {"one": {0: 80.0, 1: 81.0, 2: 82.0}, "two": {0: 83.0, 1: 84.5, 2: 85.0}}
+
+PICTURES = {
+    "accuracy_by_condition": lambda: figures.accuracy_by_condition(TABLE, "two", "title"),
+    "differences_to": lambda: figures.differences_to(TABLE, "one", "title"),
+    "accuracy_against_cost": lambda: figures.accuracy_against_cost({"KD": {1.0: TABLE["one"], 0.8: TABLE["two"]}}, "title"),
+    "learning_curves": lambda: figures.learning_curves({"run": [10.0, 20.0]}, "it rises", "title"),
+    "image_rows": lambda: figures.image_rows({"row": IMAGES}, {"row": ["x"] * 6}, "six images", "title"),
+    "soft_labels": lambda: figures.soft_labels(IMAGES[0], ["a", "b"], 0, {1.0: [0.9, 0.1], 4.0: [0.6, 0.4]}, "title"),
+    "mixtures": lambda: figures.mixtures(IMAGES[:2], IMAGES[2:4], IMAGES[4:6], [0.1, 0.3], "title"),
+    "ordered_curve": lambda: figures.ordered_curve(VALUES, "value, nats", "title"),
+    "distributions": lambda: figures.distributions({"a": VALUES, "b": VALUES**2}, "value (nats)", "b is lower", "title"),
+    "agreement": lambda: figures.agreement({"a": VALUES, "b": VALUES**2, "c": -VALUES}, "title"),
+    "scatter": lambda: figures.scatter(VALUES, VALUES**2, "x", "y", "title", {"some": np.array([1, 2])}),
+    "trajectories": lambda: figures.trajectories({"a": GENERATOR.random((5, 4))}, 1.0, "title"),
+    "shares": lambda: figures.shares({"a": 70.0, "b": 30.0}, "title"),
+    "ranking": lambda: figures.ranking(VALUES, (VALUES < 0.5).astype(np.int8) * 2, "title"),
+    "schedule": lambda: figures.schedule([10, 8, 6], 0.8),
+    "kept_through_stages": lambda: figures.kept_through_stages(STAGES, "title"),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_picture_has_image_alternative_text_and_reading(name, tmp_path):
+    picture = PICTURES[name]()
+    picture.save(tmp_path / "picture.png")
+    assert min(Image.open(tmp_path / "picture.png").size) > 150
+    bundle = picture._repr_mimebundle_()
+    assert set(bundle) == {"image/png", "text/html", "text/plain"}
+    assert len(picture.alt.split()) >= 5
+    assert picture.reading.strip()
+    assert "Reading: " + picture.reading in bundle["text/plain"]
+
+
+def test_the_same_data_give_the_same_words():
+    first, second = (figures.agreement({"a": VALUES, "b": VALUES**2, "c": -VALUES}, "title") for _ in range(2))
+    assert first._repr_mimebundle_()["text/plain"] == second._repr_mimebundle_()["text/plain"]
+
+
+def test_reading_follows_the_data():
+    better = {"one": TABLE["one"], "two": {seed: value + 1 for seed, value in TABLE["one"].items()}}
+    assert "ahead by more than the noise" in figures.differences_to(
+        {**better, "two": {0: 81.0, 1: 82.1, 2: 82.9}}, "one", ""
+    ).reading
+    noisy = {**better, "two": {0: 79.0, 1: 83.0, 2: 82.0}}
+    assert "cannot tell them apart" in figures.differences_to(noisy, "one", "").reading
+
+
+def test_comes_back_is_dropped_first_and_in_later():
+    assert figures.comes_back(STAGES).tolist() == [False, False, True, False]
+
+
+def test_drawing_leaves_the_settings_of_matplotlib_alone():
+    before = dict(mpl.rcParams)
+    PICTURES["schedule"]()
+    assert dict(mpl.rcParams) == before
+
+
+def _lab(colour: str) -> np.ndarray:
+    rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = np.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
+    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ linear
+    f = np.cbrt(xyz / np.array([0.9505, 1.0, 1.089]) + 1e-9)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+def test_roles_can_be_told_apart():
+    """By colour far enough (CIE 1976 distance; 2.3 is just noticeable), by contrast on white, and by a second sign."""
+    looks = list(ROLES.values())
+    distances = [np.linalg.norm(_lab(a.colour) - _lab(b.colour)) for i, a in enumerate(looks) for b in looks[:i]]
+    assert min(distances) > 30
+    assert all(_lab(look.colour)[0] < 65 for look in looks)
+    for group in (("teacher", "student"), ("kept", "mixed", "dropped")):
+        assert len({ROLES[name].marker for name in group}) == len(group)
+
+
+def test_colours_live_in_one_file():
+    package = Path(figures.__file__).parent.parent
+    for path in package.rglob("*.py"):
+        if path.name != "style.py":
+            assert re.findall(r"#[0-9a-fA-F]{6}\b", path.read_text()) == [], path

@@ -1,0 +1,135 @@
+"""What every stored notebook must be, checked without running it; nbval runs them."""
+
+import ast
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from kcd_teach import exercises
+
+FOLDER = Path(__file__).parent.parent / "notebooks"
+BOOKS = sorted(FOLDER.glob("*.ipynb"))
+COURSE = ["00_tour", "01_plain_kd", "02_knowledge_amount", "03_learning_value", "04_em_feedback", "05_summary_condensation"]
+each = pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(path: Path) -> list[nbformat.NotebookNode]:
+    return [cell for cell in read(path).cells if cell.cell_type == "code"]
+
+
+def prose(path: Path) -> str:
+    return "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+
+
+def outputs(path: Path) -> list[nbformat.NotebookNode]:
+    return [output for cell in code_cells(path) for output in cell.outputs]
+
+
+def test_the_course_is_complete():
+    assert [path.stem for path in BOOKS] == COURSE
+
+
+@each
+def test_is_valid_and_small(path):
+    nbformat.validate(read(path))
+    assert path.stat().st_size < 1_000_000
+
+
+@each
+def test_is_stored_from_one_clean_run(path):
+    counts = [cell.execution_count for cell in code_cells(path)]
+    assert counts == list(range(1, len(counts) + 1))
+    assert all(output.output_type != "error" for output in outputs(path))
+
+
+@each
+def test_metadata_are_the_same_on_every_machine(path):
+    metadata = read(path).metadata
+    assert metadata.kernelspec.name == "python3"
+    assert set(metadata) == {"kernelspec", "language_info"}
+    assert "version" not in metadata.language_info
+
+
+@each
+def test_outputs_name_no_path_and_no_address(path):
+    texts = [str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", "")) for output in outputs(path)]
+    found = re.findall(r"/(?:home|root|tmp|Users|work)/\S*|0x[0-9a-f]{6,}", "\n".join(texts))
+    assert found == []
+
+
+@each
+def test_no_warning_is_stored(path):
+    stderr = [o.text for o in outputs(path) if o.output_type == "stream" and o.name == "stderr"]
+    assert all("Warning" not in text for text in stderr)
+
+
+@each
+def test_pictures_have_alternative_text_and_a_reading(path):
+    pictures = [output.data for output in outputs(path) if "image/png" in output.get("data", {})]
+    assert len(pictures) >= 3
+    for data in pictures:
+        alt = re.search(r'<img alt="([^"]*)"', data["text/html"])
+        assert alt is not None
+        assert len(alt[1].split()) >= 5
+    readings = [data for data in pictures if "Reading:" in data["text/plain"]]
+    assert len(readings) >= 3
+
+
+@each
+def test_follows_the_skeleton(path):
+    text = prose(path)
+    assert re.match(r"# .+\?\n", text), "the title is a question"
+    assert len(re.findall(r"^# ", text, flags=re.M)) == 1
+    for words in ("You will be able to", "**Needs**", "**Takes**", "**Paper**", "What you take with you", "did not show"):
+        assert words in text, words
+
+
+@each
+def test_asks_before_it_tells(path):
+    source = "\n".join(cell.source for cell in code_cells(path))
+    asked = re.findall(r'guesses\.ask\(\s*"(\w+)"', source)
+    revealed = re.findall(r'guesses\.reveal\(\s*"(\w+)"', source)
+    assert len(asked) >= 2
+    assert set(asked) == set(revealed)
+    assert all(source.index(f'guesses.ask("{key}"') < source.index(f'guesses.reveal("{key}"') for key in asked)
+    assert "guesses.summary()" in source
+
+
+@each
+def test_exercises_are_stubs_followed_by_their_check(path):
+    cells = code_cells(path)
+    stubs = [i for i, cell in enumerate(cells) if "exercise" in cell.metadata.get("tags", [])]
+    assert 2 <= len(stubs) <= 4
+    for i in stubs:
+        name = cells[i].metadata["exercise"]
+        assert isinstance(getattr(exercises, name), exercises.Exercise)
+        assert f"def {name}(" in cells[i].source
+        assert "return TODO" in cells[i].source
+        assert "check" in cells[i + 1].metadata["tags"]
+        assert f"exercises.{name}.check({name})" in cells[i + 1].source
+
+
+@each
+def test_cells_are_short(path):
+    lengths = [sum(bool(line.strip()) for line in cell.source.splitlines()) for cell in code_cells(path)]
+    assert max(lengths) <= 20
+
+
+@each
+def test_links_lead_somewhere(path):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", prose(path)):
+        assert (FOLDER / target).exists(), target
+
+
+@each
+def test_roles_are_not_drawn_in_colours_of_their_own(path):
+    source = "\n".join(cell.source for cell in code_cells(path))
+    assert re.findall(r"#[0-9a-fA-F]{6}\b", source) == []
+    assert "pyplot" not in source
+    ast.parse(source)
