@@ -5,8 +5,10 @@ python -m kcd_teach.notebooks tour NOTEBOOK OUT.html   run and write one page th
 """
 
 import argparse
+import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,14 @@ def write_page(book: nbformat.NotebookNode, out: Path) -> None:
     out.write_text(page, encoding="utf-8")
 
 
+def note_seconds(name: str, seconds: float) -> None:
+    """Store how long a notebook took, for the table in the README."""
+    store = Path(__file__).resolve().parent.parent / "data" / "results" / "notebooks.json"
+    table = json.loads(store.read_text()) if store.exists() else {}
+    table[name] = round(seconds, 1)
+    store.write_text(json.dumps(dict(sorted(table.items())), indent=1) + "\n")
+
+
 def main() -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -62,7 +72,9 @@ def main() -> None:
         print(f"wrote {out.resolve()}")
         return
     for path in arguments.paths:
+        started = time.perf_counter()
         nbformat.write(execute(path), path)
+        note_seconds(path.stem, time.perf_counter() - started)
 
 
 if __name__ == "__main__":

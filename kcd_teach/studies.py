@@ -4,6 +4,7 @@
     python -m kcd_teach.studies students          every student of CONDITIONS on 2,000 images: data/results/students.jsonl
     python -m kcd_teach.studies students-10k      fewer seeds on all 10,000 images: data/results/students-10k.jsonl
     python -m kcd_teach.studies traces            record every answer of three students: data/results/trace_*.npz
+    python -m kcd_teach.studies picture           draw the picture of the README from the stored results
 
 A result is one JSON line per run: condition, configuration, seed, versions, device, curve, presentations, seconds.
 Runs that are stored already are skipped, so a study can be stopped and continued.
@@ -218,15 +219,26 @@ def record_traces(results: Path) -> None:
     write_npz(results / "trace_condensed.npz", {"entropy": condenser.history}, compress=True)
 
 
+def draw_picture(out: Path) -> None:
+    """Draw accuracy against cost, the picture of the README, and print what it says."""
+    from kcd_teach.figures import accuracy_against_cost
+
+    picture = accuracy_against_cost(accuracy_by_cost(load_results("students")), "What do you pay, what do you get?")
+    picture.save(out)
+    print(picture.reading)
+
+
 def main() -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", choices=("teacher", "students", "students-10k", "traces"))
+    parser.add_argument("study", choices=("teacher", "students", "students-10k", "traces", "picture"))
     parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parent.parent / "data")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="runs side by side, one thread each")
     arguments = parser.parse_args()
     if arguments.study == "teacher":
         train_teacher(arguments.data)
+    elif arguments.study == "picture":
+        draw_picture(arguments.data / "results" / "accuracy_against_cost.png")
     elif arguments.study == "traces":
         record_traces(arguments.data / "results")
     else:

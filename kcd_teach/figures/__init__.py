@@ -1,5 +1,6 @@
 """What does it look like? Every figure of the course; arrays in, :class:`Picture` out."""
 
+from kcd_teach.figures.feedback import lower_bound, moving_cut
 from kcd_teach.figures.images import draw_prediction, image_rows, mixtures, show_image, soft_labels, tile_rows
 from kcd_teach.figures.picture import Picture, shrink_png
 from kcd_teach.figures.runs import accuracy_against_cost, accuracy_by_condition, differences_to, learning_curves
@@ -10,6 +11,7 @@ from kcd_teach.figures.values import (
     distributions,
     gradient_sizes,
     ordered_curve,
+    per_class,
     resemblance,
     scatter,
     shares,
@@ -35,7 +37,9 @@ __all__ = [
     "image_rows",
     "kept_through_stages",
     "learning_curves",
+    "lower_bound",
     "mixtures",
+    "moving_cut",
     "new_figure",
     "new_mosaic",
     "ordered_curve",

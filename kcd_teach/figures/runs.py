@@ -77,6 +77,9 @@ def accuracy_against_cost(families: Mapping[str, Mapping[float, Mapping[int, flo
         shift = 0.4 * (list(families).index(name) - (len(families) - 1) / 2)
         axes.errorbar([100 * cost + shift for cost in costs], [f.mean for f in found], [f.half_width for f in found],
                       marker=marker, markersize=7, capsize=4, color=colour(role), label=name)  # fmt: skip
+        for cost in costs:
+            runs = list(points[cost].values())
+            axes.plot([100 * cost + shift] * len(runs), runs, ".", color=colour(role), alpha=0.35, zorder=1)
     axes.set(title=title, xlabel="cost: samples shown to both networks (% of plain KD)", ylabel="test accuracy (%)")
     axes.invert_xaxis()
     axes.grid(alpha=0.25)

@@ -23,7 +23,7 @@ def ordered_curve(values: np.ndarray, unit: str, title: str) -> Picture:
     axes.fill_between(position, ordered, color=colour("kept"), alpha=0.18)
     axes.plot(position, ordered, color=colour("kept"))
     axes.axhline(half, color=colour("teacher"), linestyle=":", linewidth=1)
-    axes.annotate("half of the largest", (100, half), ha="right", va="bottom", fontsize=9)
+    axes.annotate("half of the largest", (1, half), va="bottom", fontsize=9)
     axes.set(title=title, xlabel="samples, from most to least (%)", ylabel=unit, xlim=(0, 100), ylim=(0, None))
     median = float(np.median(values))
     alt = f"A falling curve of {len(values):,} values; {100 * above:.0f} % of them lie above half of the largest."
@@ -41,6 +41,31 @@ def distributions(groups: Mapping[str, np.ndarray], unit: str, reading: str, tit
     axes.set(title=title, xlabel=unit, ylabel="density of samples")
     axes.legend()
     return Picture(figure, f"Densities of {unit} for {', '.join(groups)}; vertical lines mark the medians.", reading)
+
+
+@styled
+def per_class(values: np.ndarray, labels: np.ndarray, classes: Sequence[str], unit: str, title: str) -> Picture:
+    """The spread of values in every class, from the class with the largest median to the smallest.
+
+    A dot is the median of a class, its thick bar the middle half, its thin line 90 % of the samples.
+    """
+    spread = np.array([np.percentile(values[labels == c], [5, 25, 50, 75, 95]) for c in range(len(classes))])
+    order = [int(c) for c in np.argsort(-spread[:, 2], kind="stable")]
+    names = [classes[c] for c in order]
+    lowest, low, middle, high, highest = spread[order].T
+    rows = np.arange(len(names))
+    figure, (axes,) = new_figure(7.2, 1.0 + 0.28 * len(names))
+    axes.hlines(rows, lowest, highest, color=colour("kept"), linewidth=1.2, label="90 % of the samples")
+    axes.hlines(rows, low, high, color=colour("kept"), linewidth=7, alpha=0.45, label="the middle half")
+    axes.plot(middle, rows, "o", color=colour("kept"), markersize=7, label="median")
+    axes.axvline(float(np.median(values)), color=colour("dropped"), linestyle=":", linewidth=1.4, label="all classes")
+    axes.set_yticks(rows, names)
+    axes.invert_yaxis()
+    axes.set(title=title, xlabel=unit)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    alt = f"Median, middle half and 90 % range of {unit} per class, largest median on top: {', '.join(names)}."
+    return Picture(figure, alt, f"The largest medians are those of {', '.join(names[:3])}; "
+                   f"the smallest those of {' and '.join(names[-2:])}.")  # fmt: skip
 
 
 @styled

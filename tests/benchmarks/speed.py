@@ -1,0 +1,128 @@
+"""How fast is what people wait for? Run by hand: ``make bench``, or ``python tests/benchmarks/speed.py [--data FOLDER]``.
+
+Every figure is a ratio of two things timed in turn in one run, or a time with its spread; absolute times are noisy.
+Writes data/results/speed.json.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kcd_teach import Condenser, Knowledge, Recipe, create_model, distill, load_dataset, load_teacher
+from kcd_teach.condensation import rank
+from kcd_teach.widgets import RatioExplorer
+
+REPEATS = 5
+LARGE = 50_000
+
+
+def timed(work: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def spread(seconds: list[float]) -> dict[str, float]:
+    return {"median": statistics.median(seconds), "least": min(seconds), "most": max(seconds)}
+
+
+def import_time() -> dict[str, float]:
+    """Seconds that ``import kcd_teach`` adds to importing torch, in fresh processes."""
+    code = "import time, torch; start = time.perf_counter(); import kcd_teach; print(time.perf_counter() - start)"
+    return spread([float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(REPEATS)])
+
+
+def load_time() -> dict[str, float]:
+    return spread([timed(lambda: load_dataset("fashion-mnist-mini")) for _ in range(REPEATS)])
+
+
+def slider_time() -> dict[str, float]:
+    """Seconds from a slider's move to the new picture, for 50,000 samples."""
+    images = load_dataset("fashion-mnist-mini").train_images[:1].expand(LARGE, -1, -1, -1)
+    explorer = RatioExplorer(images, torch.rand(LARGE, dtype=torch.float64), torch.randint(1, 240, (LARGE,)))
+
+    def move(percent: int) -> None:
+        explorer.controls["ratio"].value = percent
+
+    return spread([timed(lambda percent=percent: move(percent)) for percent in (60, 50, 40, 65, 55, 45, 35)])
+
+
+def epoch_over_step() -> dict[str, float]:
+    """An epoch of the loop over the same number of bare steps on one constant batch; 1 would be no overhead."""
+    dataset = load_dataset("fashion-mnist-mini").first(per_class=256)
+    knowledge = Knowledge(load_teacher(dataset), dataset)
+    recipe = Recipe(epochs=REPEATS)
+    run = distill(create_model("mini_resnet8", 10, 1, seed=0), dataset, knowledge, recipe=recipe, seed=0)
+    batch = next(run._batches())
+    steps = len(dataset.train_images) // recipe.batch_size
+
+    def bare() -> None:
+        for _ in range(steps):
+            with torch.no_grad():
+                taught = knowledge.teacher(batch.images)
+            loss = run.distiller(batch.labels, run.student(batch.images), taught)
+            run.optimizer.zero_grad()
+            loss.backward()
+            run.optimizer.step()
+
+    def epoch() -> None:
+        run.student.train()
+        for batch in run._batches():
+            run._train_on(batch)
+        run._batches_done = 0
+
+    bare()
+    return spread([timed(epoch) / timed(bare) for _ in range(REPEATS)])
+
+
+def condenser_over_epoch() -> dict[str, float]:
+    """Observing and ranking 50,000 samples over the bare student steps of that epoch (mini_resnet8, batch 64)."""
+    student = create_model("mini_resnet8", 10, 1, seed=0)
+    images, labels = torch.randn(64, 1, 28, 28), torch.randint(0, 10, (64,))
+    steps = LARGE // 64
+
+    def step() -> None:
+        student.zero_grad()
+        torch.nn.functional.cross_entropy(student(images), labels).backward()
+
+    def condense() -> None:
+        condenser = Condenser(LARGE, stages=2, epochs=2)
+        logits = torch.randn(64, 10)
+        for ids in torch.arange(LARGE).split(64):
+            condenser.observe(ids, logits[: len(ids)])
+        rank(condenser.score)
+        condenser.end_epoch()
+
+    step()
+    ratios = [timed(condense) / (timed(lambda: [step() for _ in range(50)]) / 50 * steps) for _ in range(REPEATS)]
+    return spread(ratios)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "data")
+    out = parser.parse_args().data / "results" / "speed.json"
+    measured = {
+        "import kcd_teach after torch (s)": import_time(),
+        "load fashion-mnist-mini (s)": load_time(),
+        "slider to picture, 50,000 samples (s)": slider_time(),
+        "epoch of the loop over bare steps": epoch_over_step(),
+        "condenser over bare student steps, 50,000 samples": condenser_over_epoch(),
+    }
+    for name, figures in measured.items():
+        print(f"{name:52} median {figures['median']:.4f}  ({figures['least']:.4f} .. {figures['most']:.4f})")
+    setting = {"torch": torch.__version__, "python": platform.python_version(), "threads": torch.get_num_threads()}
+    out.write_text(json.dumps({"setting": setting, "measured": measured}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

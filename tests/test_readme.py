@@ -1,0 +1,67 @@
+"""The README says what was measured, and its code runs."""
+
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from kcd_teach.figures import accuracy_against_cost
+from kcd_teach.statistics import interval
+from kcd_teach.studies import accuracy_by_cost, load_results
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.S)
+
+
+def test_picture_is_the_one_of_the_stored_study(tmp_path):
+    picture = accuracy_against_cost(accuracy_by_cost(load_results("students")), "What do you pay, what do you get?")
+    assert len(picture.reading) > 100
+    assert (ROOT / "data" / "results" / "accuracy_against_cost.png").stat().st_size > 10_000
+
+
+def test_numbers_under_the_picture_are_measured():
+    table = accuracy_by_cost(load_results("students"))
+    quoted = re.findall(r"([\d.]+ ± [\d.]+) %", README)
+    measured = {
+        f"{found.mean:.1f} ± {found.half_width:.1f}"
+        for points in table.values() for runs in points.values() for found in [interval(list(runs.values()))]
+    }  # fmt: skip
+    assert len(quoted) >= 3
+    assert set(quoted) <= measured
+
+
+def test_python_example_runs(capsys):
+    (code,) = blocks("python")
+    exec(code.replace("epochs=24", "epochs=6"), {})
+    assert len(capsys.readouterr().out.splitlines()) == 6
+
+
+def test_the_three_lines_stand_in_the_loop():
+    (diff,) = blocks("diff")
+    assert sum(line.startswith("+") for line in diff.splitlines()) == 3
+    loop = (ROOT / "kcd_teach" / "training.py").read_text()
+    assert len(re.findall(r"# \+ ", loop)) == 3
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_course_table_has_question_and_minutes(path):
+    question = nbformat.read(path, as_version=4).cells[0].source.splitlines()[0].removeprefix("# ")
+    seconds = json.loads((ROOT / "data" / "results" / "notebooks.json").read_text())[path.stem]
+    (row,) = [line for line in README.splitlines() if f"notebooks/{path.name})" in line and line.startswith("|")]
+    assert question in row
+    stated = float(re.findall(r"([\d.]+) min", row)[0])
+    assert stated == pytest.approx(seconds / 60, abs=0.3)
+
+
+def test_everything_it_names_exists():
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+    makefile = (ROOT / "Makefile").read_text()
+    for command in re.findall(r"`?make (\w+)", README):
+        assert re.search(rf"^{command}:", makefile, flags=re.M), command
