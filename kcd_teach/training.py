@@ -178,7 +178,8 @@ def distill(
 
     Interrupting it stops between two batches; iterating again goes on from there. With ``checkpoint`` the state is
     saved after every epoch and at an interrupt, and a later call with the same arguments goes on from the file, with
-    the same result as if it had never stopped.
+    the same result as if it had never stopped: bit for bit with a bare teacher, and up to rounding with remembered
+    answers, because the teacher is then asked in batches of other sizes.
 
     Args:
         student: network to train, ``student(images) -> logits [B, C]``.

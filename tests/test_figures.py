@@ -18,13 +18,17 @@ TABLE = {"one": {0: 80.0, 1: 81.0, 2: 82.0}, "two": {0: 83.0, 1: 84.5, 2: 85.0}}
 PICTURES = {
     "accuracy_by_condition": lambda: figures.accuracy_by_condition(TABLE, "two", "title"),
     "differences_to": lambda: figures.differences_to(TABLE, "one", "title"),
-    "accuracy_against_cost": lambda: figures.accuracy_against_cost({"KD": {1.0: TABLE["one"], 0.8: TABLE["two"]}}, "title"),
+    "accuracy_against_cost": lambda: figures.accuracy_against_cost(
+        {"KD": {1.0: TABLE["one"], 0.8: TABLE["two"]}}, "title"
+    ),
     "learning_curves": lambda: figures.learning_curves({"run": [10.0, 20.0]}, "it rises", "title"),
     "image_rows": lambda: figures.image_rows({"row": IMAGES}, {"row": ["x"] * 6}, "six images", "title"),
     "soft_labels": lambda: figures.soft_labels(IMAGES[0], ["a", "b"], 0, {1.0: [0.9, 0.1], 4.0: [0.6, 0.4]}, "title"),
     "mixtures": lambda: figures.mixtures(IMAGES[:2], IMAGES[2:4], IMAGES[4:6], [0.1, 0.3], "title"),
     "ordered_curve": lambda: figures.ordered_curve(VALUES, "value, nats", "title"),
-    "distributions": lambda: figures.distributions({"a": VALUES, "b": VALUES**2}, "value (nats)", "b is lower", "title"),
+    "distributions": lambda: figures.distributions(
+        {"a": VALUES, "b": VALUES**2}, "value (nats)", "b is lower", "title"
+    ),
     "agreement": lambda: figures.agreement({"a": VALUES, "b": VALUES**2, "c": -VALUES}, "title"),
     "scatter": lambda: figures.scatter(VALUES, VALUES**2, "x", "y", "title", {"some": np.array([1, 2])}),
     "trajectories": lambda: figures.trajectories({"a": GENERATOR.random((5, 4))}, 1.0, "title"),
@@ -54,9 +58,10 @@ def test_the_same_data_give_the_same_words():
 
 def test_reading_follows_the_data():
     better = {"one": TABLE["one"], "two": {seed: value + 1 for seed, value in TABLE["one"].items()}}
-    assert "ahead by more than the noise" in figures.differences_to(
-        {**better, "two": {0: 81.0, 1: 82.1, 2: 82.9}}, "one", ""
-    ).reading
+    assert (
+        "ahead by more than the noise"
+        in figures.differences_to({**better, "two": {0: 81.0, 1: 82.1, 2: 82.9}}, "one", "").reading
+    )
     noisy = {**better, "two": {0: 79.0, 1: 83.0, 2: 82.0}}
     assert "cannot tell them apart" in figures.differences_to(noisy, "one", "").reading
 

@@ -11,7 +11,14 @@ from kcd_teach import exercises
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 BOOKS = sorted(FOLDER.glob("*.ipynb"))
-COURSE = ["00_tour", "01_plain_kd", "02_knowledge_amount", "03_learning_value", "04_em_feedback", "05_summary_condensation"]
+COURSE = [
+    "00_tour",
+    "01_plain_kd",
+    "02_knowledge_amount",
+    "03_learning_value",
+    "04_em_feedback",
+    "05_summary_condensation",
+]
 each = pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
 
 
@@ -58,7 +65,9 @@ def test_metadata_are_the_same_on_every_machine(path):
 
 @each
 def test_outputs_name_no_path_and_no_address(path):
-    texts = [str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", "")) for output in outputs(path)]
+    texts = [
+        str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", "")) for output in outputs(path)
+    ]
     found = re.findall(r"/(?:home|root|tmp|Users|work)/\S*|0x[0-9a-f]{6,}", "\n".join(texts))
     assert found == []
 
@@ -86,7 +95,14 @@ def test_follows_the_skeleton(path):
     text = prose(path)
     assert re.match(r"# .+\?\n", text), "the title is a question"
     assert len(re.findall(r"^# ", text, flags=re.M)) == 1
-    for words in ("You will be able to", "**Needs**", "**Takes**", "**Paper**", "What you take with you", "did not show"):
+    for words in (
+        "You will be able to",
+        "**Needs**",
+        "**Takes**",
+        "**Paper**",
+        "What you take with you",
+        "did not show",
+    ):
         assert words in text, words
 
 

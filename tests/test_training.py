@@ -60,6 +60,15 @@ def test_same_seed_same_bits_other_seed_other_bits(preset):
     assert not same(first.student.state_dict(), other.student.state_dict())
 
 
+def test_every_epoch_has_its_own_order_and_views():
+    run, orders = tiny_run(None), []
+    while len(run):
+        first = next(iter(run._batches()))
+        orders += [tuple(first.ids.tolist()), tuple(first.views.tolist())]
+        next(run)
+    assert len(set(orders)) == 8
+
+
 def test_the_global_random_state_is_neither_used_nor_changed():
     results = []
     for state in (1, 2):

@@ -57,7 +57,9 @@ def test_ratio_explorer_shows_the_plan_of_the_condenser():
     counts = paper_counts(100, 0.4, 6)
     active, mixture = summarise(rank(VALUE), counts[-2], counts[-1])
     role = roles(100, active, mixture)
-    expected = ", ".join(f"{int((role == code).sum())} {name}" for code, name in enumerate(("kept", "mixed", "dropped")))
+    expected = ", ".join(
+        f"{int((role == code).sum())} {name}" for code, name in enumerate(("kept", "mixed", "dropped"))
+    )
     assert explorer.label.value.startswith(expected + "; cost 70.0 %")
 
 

@@ -57,7 +57,7 @@ def image_rows(
             else:
                 cell.axis("off")
         axes[row * count].set_ylabel(name, fontsize=9.5, rotation=0, ha="right", va="center", labelpad=8)
-    alt = f"Rows of {count} small images each: {', '.join(rows)}."
+    alt = f"Rows of {count} small images each: {', '.join(rows)}.".replace("\n", " ")
     return Picture(figure, alt, reading)
 
 

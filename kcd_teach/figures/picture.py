@@ -25,7 +25,9 @@ def to_png(figure: Figure) -> bytes:
 def shrink_png(png: bytes) -> bytes:
     """The same picture with a palette of colours, a fraction of the size."""
     small = io.BytesIO()
-    picture = Image.open(io.BytesIO(png)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    # This method keeps the few strong colours of the roles exact; the default one mixes them with their neighbours.
+    picture = picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     picture.save(small, "PNG", optimize=True)
     return small.getvalue()
 

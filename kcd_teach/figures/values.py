@@ -74,7 +74,7 @@ def agreement(measures: Mapping[str, np.ndarray], title: str) -> Picture:
     names = list(measures)
     table = np.array([[float(stats.spearmanr(measures[a], measures[b]).statistic) for b in names] for a in names])
     figure, (axes,) = new_figure(6.6, 0.9 + 0.62 * len(names))
-    sns.heatmap(table, annot=True, fmt="+.2f", cmap=VALUE_MAP, vmin=-1, vmax=1, xticklabels=names, yticklabels=names,
+    sns.heatmap(table, annot=True, fmt="+.2f", cmap=VALUE_MAP, vmin=-1 if table.min() < 0 else 0, vmax=1, xticklabels=names, yticklabels=names,
                 cbar_kws={"label": "rank correlation"}, linewidths=1, linecolor="white", ax=axes)  # fmt: skip
     axes.set_title(title)
     axes.tick_params(axis="x", rotation=20, length=0)
@@ -108,21 +108,23 @@ def scatter(
 
 
 @styled
-def trajectories(groups: Mapping[str, np.ndarray], largest: float, title: str) -> Picture:
-    """Entropy through the epochs, [n, E] nats per group: the median as a line, the middle half as a band."""
+def trajectories(groups: Mapping[str, np.ndarray], largest: float, title: str, bands: bool = True) -> Picture:
+    """Entropy through the epochs, [n, E] nats per group: the median as a line, the middle half as a band if wanted."""
     figure, (axes,) = new_figure(7.2, 3.9)
     ends: list[str] = []
     for (name, history), role in zip(groups.items(), _TINTS, strict=False):
         epochs = np.arange(1, history.shape[1] + 1)
         low, middle, high = np.nanpercentile(history, [25, 50, 75], axis=0)
-        axes.fill_between(epochs, low, high, color=colour(role), alpha=0.15)
+        if bands:
+            axes.fill_between(epochs, low, high, color=colour(role), alpha=0.15)
         axes.plot(epochs, middle, ROLES[role].line, color=colour(role), label=f"{name} ({len(history):,})")
         ends.append(f"{name} {middle[0]:.2f} to {middle[-1]:.2f}")
     axes.axhline(largest, color=colour("teacher"), linestyle=":", linewidth=1)
     axes.annotate("no idea: ln C", (1, largest), va="bottom", fontsize=9)
     axes.set(title=title, xlabel="epoch", ylabel="student's entropy (nats)", ylim=(0, 1.12 * largest))
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    alt = f"Median entropy per epoch with the middle half of samples as a band, for {', '.join(groups)}."
+    band = " with the middle half of samples as a band" if bands else ""
+    alt = f"Median entropy per epoch{band}, for {', '.join(groups)}."
     return Picture(figure, alt, f"Median entropy from the first to the last epoch, nats: {'; '.join(ends)}.")
 
 

@@ -85,6 +85,15 @@ def test_every_plan_equals_the_plain_condenser(shape, preset, settings):
         assert ours.ranking().tolist() == plain.ranking()
 
 
+@pytest.mark.parametrize("shape", [(60, "0.7", 4, 11), (60, "0.5", 5, 8), (31, "0.2", 3, 7)], ids=name_of)
+def test_stages_need_not_divide_the_epochs_in_the_paper_preset(shape):
+    ours, plain = both(shape, "paper")
+    rng = random.Random(12)
+    for _ in range(shape[3]):
+        play_epoch(ours, plain, rng)
+        assert_same_plan(ours, plain)
+
+
 @pytest.mark.parametrize("settings", ABLATIONS[1:], ids=name_of)
 def test_comparison_notices_every_other_rule(settings):
     ours, _ = both((60, "0.4", 6, 12), "paper")

@@ -74,7 +74,15 @@ def test_released_steps_do_not_follow_the_stages():
 
 @pytest.mark.parametrize(
     ("epochs", "stages", "expected"),
-    [(240, 6, [40, 80, 120, 160, 200]), (6, 3, [2, 4]), (7, 3, [2, 4]), (4, 4, [1, 2, 3]), (9, 1, []), (1, 1, [])],
+    [
+        (240, 6, [40, 80, 120, 160, 200]),
+        (6, 3, [2, 4]),
+        (7, 3, [2, 4]),
+        (11, 4, [2, 5, 8]),
+        (4, 4, [1, 2, 3]),
+        (9, 1, []),
+        (1, 1, []),
+    ],
 )
 def test_event_epochs(epochs, stages, expected):
     assert event_epochs(epochs, stages) == expected
