@@ -13,7 +13,9 @@ import ipywidgets
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 
 from kcd_teach.augment import blend
@@ -54,6 +56,8 @@ class Explorer:
     @styled
     def __init__(self, figure: Figure, controls: dict[str, ipywidgets.Widget], alt: str) -> None:
         self.figure, self.controls, self.alt = figure, controls, alt
+        figure.set_dpi(96)
+        self._canvas = FigureCanvasAgg(figure)
         self.label = ipywidgets.Label()
         width = f"{round(figure.get_figwidth() * 96)}px"
         # Without a width the picture is stretched and blurred.
@@ -84,8 +88,10 @@ class Explorer:
             # JupyterLab hides what is raised in a callback; say it where the learner looks, and raise it all the same.
             self.label.value = f"{type(error).__name__}: {error}"
             raise
+        # savefig would draw twice.
+        self._canvas.draw()
         buffer = io.BytesIO()
-        self.figure.savefig(buffer, format="png", dpi=96, facecolor="white", pil_kwargs={"compress_level": 1})
+        Image.fromarray(np.asarray(self._canvas.buffer_rgba())).convert("RGB").save(buffer, "PNG", compress_level=1)
         self.image.value = buffer.getvalue()
 
     @styled
