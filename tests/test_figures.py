@@ -63,7 +63,7 @@ def test_reading_follows_the_data():
         in figures.differences_to({**better, "two": {0: 81.0, 1: 82.1, 2: 82.9}}, "one", "").reading
     )
     noisy = {**better, "two": {0: 79.0, 1: 83.0, 2: 82.0}}
-    assert "cannot tell them apart" in figures.differences_to(noisy, "one", "").reading
+    assert "not to be told apart by these runs: two" in figures.differences_to(noisy, "one", "").reading
 
 
 def test_comes_back_is_dropped_first_and_in_later():

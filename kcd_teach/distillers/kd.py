@@ -22,6 +22,7 @@ def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float =
         Scalar, in nats times T squared, at least 0; 0 where both predict the same.
 
     Example:
+        >>> import torch
         >>> z = torch.tensor([[2.0, 0.0, -1.0]])
         >>> kd_loss(z, z).item()
         0.0

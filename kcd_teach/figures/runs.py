@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 
 from kcd_teach.figures.picture import Picture
@@ -17,8 +16,8 @@ Table = Mapping[str, Mapping[int, float]]
 def _dots_and_interval(axes: Axes, row: int, values: Sequence[float], tint: str) -> None:
     """Every run as a dot, their mean as a line, the 95 % interval of the mean as a bar."""
     found = interval(values)
-    sns.stripplot(x=list(values), y=[row] * len(values), orient="h", jitter=0.18, native_scale=True, size=5,
-                  color=tint, alpha=0.55, ax=axes)  # fmt: skip
+    jitter = np.resize([-0.16, 0.0, 0.16, -0.08, 0.08], len(values))
+    axes.plot(values, row + jitter, "o", markersize=5, color=tint, alpha=0.55, markeredgewidth=0)
     axes.errorbar(found.mean, row, xerr=found.half_width, fmt="|", markersize=16, markeredgewidth=2.5, capsize=4,
                   elinewidth=2, color=tint, zorder=5)  # fmt: skip
 
@@ -27,7 +26,6 @@ def _dots_and_interval(axes: Axes, row: int, values: Sequence[float], tint: str)
 def accuracy_by_condition(table: Table, highlight: str, title: str) -> Picture:
     """Accuracy of every run, one row per condition; ``highlight`` is drawn in the student's colour."""
     figure, (axes,) = new_figure(7.2, 0.9 + 0.42 * len(table))
-    np.random.seed(0)  # the vertical jitter of the dots, and nothing else
     for row, (name, runs) in enumerate(table.items()):
         _dots_and_interval(axes, row, list(runs.values()), colour("student" if name == highlight else "teacher"))
     _label_rows(axes, list(table))
@@ -52,16 +50,26 @@ def differences_to(table: Table, baseline: str, title: str) -> Picture:
     others = [name for name in table if name != baseline]
     differences = {name: paired_differences(table[name], table[baseline]) for name in others}
     figure, (axes,) = new_figure(7.2, 0.9 + 0.42 * len(others))
-    np.random.seed(0)  # the vertical jitter of the dots, and nothing else
     axes.axvline(0, color=colour("teacher"), linewidth=1)
     for row, name in enumerate(others):
         clear = not interval(differences[name]).covers_zero
         _dots_and_interval(axes, row, differences[name], colour("kept" if clear else "dropped"))
     _label_rows(axes, others)
     axes.set(title=title, xlabel=f"accuracy minus that of {baseline}, same seed (percentage points)")
-    reading = f"Against {baseline}: " + "; ".join(f"{name} {verdict(differences[name])}" for name in others) + "."
     alt = f"Paired differences to {baseline} with 95 % intervals; blue where the interval leaves out zero, grey where not."
-    return Picture(figure, alt, reading)
+    return Picture(figure, alt, _grouped_by_verdict(differences, baseline))
+
+
+def _grouped_by_verdict(differences: Mapping[str, Sequence[float]], baseline: str) -> str:
+    """One sentence: who is ahead, who is behind, whom these runs cannot tell apart from the baseline."""
+    groups: dict[str, list[str]] = {"ahead": [], "behind": [], "cannot": []}
+    for name, values in differences.items():
+        found = interval(values)
+        word = next(word for word in groups if word in verdict(values))
+        groups[word].append(f"{name} ({found.mean:+.2f} ± {found.half_width:.2f}, n = {found.n})")
+    starts = ("ahead by more than the noise", "behind by more than the noise", "not to be told apart by these runs")
+    parts = [f"{start}: {', '.join(names)}" for start, names in zip(starts, groups.values(), strict=True) if names]
+    return f"Against {baseline}, in points: {'; '.join(parts)}."
 
 
 @styled
@@ -85,11 +93,11 @@ def accuracy_against_cost(families: Mapping[str, Mapping[float, Mapping[int, flo
     axes.grid(alpha=0.25)
     axes.legend(loc="lower left")
     texts = [
-        f"{name} at {100 * cost:.0f} % cost {interval(list(runs.values()))}"
-        for name, points in families.items() for cost, runs in sorted(points.items(), reverse=True)
+        f"{name} {' and '.join(f'{interval(list(points[cost].values()))} at {100 * cost:.0f} %' for cost in ends)}"
+        for name, points in families.items() for ends in [sorted({max(points), min(points)}, reverse=True)]
     ]  # fmt: skip
     alt = "Test accuracy against cost, cheaper to the right, with 95 % intervals: " + ", ".join(families) + "."
-    return Picture(figure, alt, "; ".join(texts) + " (percent, mean ± 95 % interval).")
+    return Picture(figure, alt, f"Accuracy in percent at the highest and lowest cost: {'; '.join(texts)}.")
 
 
 @styled
