@@ -151,3 +151,10 @@ def test_roles_are_not_drawn_in_colours_of_their_own(path):
     assert re.findall(r"#[0-9a-fA-F]{6}\b", source) == []
     assert "pyplot" not in source
     ast.parse(source)
+
+
+@each
+def test_training_in_a_notebook_uses_one_thread(path):
+    """More threads gain nothing on networks this small, and on a busy machine they wait for each other for minutes."""
+    source = "\n".join(cell.source for cell in code_cells(path))
+    assert "distill(" not in source or "torch.set_num_threads(1)" in source
