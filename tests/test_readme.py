@@ -65,3 +65,11 @@ def test_everything_it_names_exists():
     makefile = (ROOT / "Makefile").read_text()
     for command in re.findall(r"`?make (\w+)", README):
         assert re.search(rf"^{command}:", makefile, flags=re.M), command
+
+
+def test_speed_is_the_measured_one():
+    stored = json.loads((ROOT / "data" / "results" / "speed.json").read_text())["measured"]
+    medians = {name: figures["median"] for name, figures in stored.items()}
+    assert f"{medians['slider to picture, 50,000 samples (s)']:.2f} s at 50,000 samples" in README
+    assert f"{100 * medians['condenser over bare steps, 50,000 samples']:.1f} % of an epoch" in README
+    assert f"{medians['epoch of the loop over bare steps']:.2f} times its bare arithmetic" in README

@@ -17,8 +17,9 @@ from typing import Any
 
 import torch
 
-from kcd_teach import Condenser, Knowledge, Recipe, create_model, distill, load_dataset, load_teacher
-from kcd_teach.condensation import rank
+from kcd_teach import Condenser, Recipe, create_model, distill, load_dataset, load_teacher
+from kcd_teach.batches import Batch
+from kcd_teach.training import Distillation
 from kcd_teach.widgets import RatioExplorer
 
 REPEATS = 5
@@ -56,23 +57,28 @@ def slider_time() -> dict[str, float]:
     return spread([timed(lambda percent=percent: move(percent)) for percent in (60, 50, 40, 65, 55, 45, 35)])
 
 
+def small_run() -> Distillation:
+    """Plain KD of the course's student, 2,560 images, the teacher asked every time."""
+    dataset = load_dataset("fashion-mnist-mini").first(per_class=256)
+    student = create_model("mini_resnet8", 10, 1, seed=0)
+    return distill(student, dataset, load_teacher(dataset), recipe=Recipe(epochs=REPEATS), seed=0)
+
+
+def bare_step(run: Distillation, batch: Batch) -> None:
+    """The arithmetic of one step and nothing else: teacher, student, loss, backward, update."""
+    with torch.no_grad():
+        taught = run.knowledge.teacher(batch.images)
+    loss = run.distiller(batch.labels, run.student(batch.images), taught)
+    run.optimizer.zero_grad()
+    loss.backward()
+    run.optimizer.step()
+
+
 def epoch_over_step() -> dict[str, float]:
     """An epoch of the loop over the same number of bare steps on one constant batch; 1 would be no overhead."""
-    dataset = load_dataset("fashion-mnist-mini").first(per_class=256)
-    knowledge = Knowledge(load_teacher(dataset), dataset)
-    recipe = Recipe(epochs=REPEATS)
-    run = distill(create_model("mini_resnet8", 10, 1, seed=0), dataset, knowledge, recipe=recipe, seed=0)
-    batch = next(run._batches())
-    steps = len(dataset.train_images) // recipe.batch_size
-
-    def bare() -> None:
-        for _ in range(steps):
-            with torch.no_grad():
-                taught = knowledge.teacher(batch.images)
-            loss = run.distiller(batch.labels, run.student(batch.images), taught)
-            run.optimizer.zero_grad()
-            loss.backward()
-            run.optimizer.step()
+    run = small_run()
+    constant = next(run._batches())
+    steps = len(run.dataset.train_images) // run.recipe.batch_size
 
     def epoch() -> None:
         run.student.train()
@@ -80,31 +86,29 @@ def epoch_over_step() -> dict[str, float]:
             run._train_on(batch)
         run._batches_done = 0
 
-    bare()
-    return spread([timed(epoch) / timed(bare) for _ in range(REPEATS)])
+    bare_step(run, constant)
+    return spread(
+        [timed(epoch) / timed(lambda: [bare_step(run, constant) for _ in range(steps)]) for _ in range(REPEATS)]
+    )
 
 
 def condenser_over_epoch() -> dict[str, float]:
-    """Observing and ranking 50,000 samples over the bare student steps of that epoch (mini_resnet8, batch 64)."""
-    student = create_model("mini_resnet8", 10, 1, seed=0)
-    images, labels = torch.randn(64, 1, 28, 28), torch.randint(0, 10, (64,))
-    steps = LARGE // 64
-
-    def step() -> None:
-        student.zero_grad()
-        torch.nn.functional.cross_entropy(student(images), labels).backward()
+    """Observing and ranking 50,000 samples over the bare steps of that epoch."""
+    run = small_run()
+    constant = next(run._batches())
+    logits = torch.randn(64, 10)
 
     def condense() -> None:
         condenser = Condenser(LARGE, stages=2, epochs=2)
-        logits = torch.randn(64, 10)
         for ids in torch.arange(LARGE).split(64):
             condenser.observe(ids, logits[: len(ids)])
-        rank(condenser.score)
         condenser.end_epoch()
 
-    step()
-    ratios = [timed(condense) / (timed(lambda: [step() for _ in range(50)]) / 50 * steps) for _ in range(REPEATS)]
-    return spread(ratios)
+    def epoch() -> float:
+        return timed(lambda: [bare_step(run, constant) for _ in range(50)]) / 50 * LARGE / 64
+
+    epoch()
+    return spread([timed(condense) / epoch() for _ in range(REPEATS)])
 
 
 def main() -> None:
@@ -116,7 +120,7 @@ def main() -> None:
         "load fashion-mnist-mini (s)": load_time(),
         "slider to picture, 50,000 samples (s)": slider_time(),
         "epoch of the loop over bare steps": epoch_over_step(),
-        "condenser over bare student steps, 50,000 samples": condenser_over_epoch(),
+        "condenser over bare steps, 50,000 samples": condenser_over_epoch(),
     }
     for name, figures in measured.items():
         print(f"{name:52} median {figures['median']:.4f}  ({figures['least']:.4f} .. {figures['most']:.4f})")
