@@ -2,7 +2,6 @@
 
 import os
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -94,48 +93,36 @@ def _check_split(split: str, images: Tensor, labels: Tensor, num_classes: int) -
         raise ValueError(f"{split}_labels must be in 0 .. {num_classes - 1}, got {int(wrong)}")
 
 
-def _download_fashion_mnist(folder: Path) -> dict[str, np.ndarray]:
-    from torchvision.datasets import FashionMNIST
+def _from_torchvision(class_name: str, folder: Path) -> dict[str, np.ndarray]:
+    """Let torchvision download and verify a data set once; its arrays as the contract of this module has them."""
+    from torchvision import datasets
 
-    train, test = (FashionMNIST(str(folder), train=split, download=True) for split in (True, False))
-    return {
-        "train_images": train.data.numpy()[..., None],
-        "train_labels": train.targets.numpy().astype(np.int64),
-        "test_images": test.data.numpy()[..., None],
-        "test_labels": test.targets.numpy().astype(np.int64),
-        "classes": np.array(train.classes),
-    }
-
-
-def _download_cifar100(folder: Path) -> dict[str, np.ndarray]:
-    from torchvision.datasets import CIFAR100
-
-    train, test = (CIFAR100(str(folder), train=split, download=True) for split in (True, False))
-    return {
-        "train_images": train.data,
-        "train_labels": np.array(train.targets, dtype=np.int64),
-        "test_images": test.data,
-        "test_labels": np.array(test.targets, dtype=np.int64),
-        "classes": np.array(train.classes),
-    }
+    source = getattr(datasets, class_name)
+    parts = {split: source(str(folder), train=split == "train", download=True) for split in ("train", "test")}
+    arrays = {"classes": np.array(parts["train"].classes)}
+    for split, part in parts.items():
+        images = np.asarray(part.data)
+        arrays[f"{split}_images"] = images if images.ndim == 4 else images[..., None]
+        arrays[f"{split}_labels"] = np.asarray(part.targets, dtype=np.int64)
+    return arrays
 
 
 @dataclass(frozen=True)
 class _Source:
-    """Constants of a data set, and how its original is fetched (None: it ships with the package)."""
+    """Constants of a data set, the files of its original, and what torchvision calls it (nothing if it ships with the package)."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
     padding: int
     original: str = ""
-    download: Callable[[Path], dict[str, np.ndarray]] | None = None
+    torchvision: str = ""
 
 
 SOURCES = {
     "fashion-mnist-mini": _Source((0.2860,), (0.3530,), padding=2),
-    "fashion-mnist": _Source((0.2860,), (0.3530,), 2, "the four idx .gz files in FashionMNIST/raw", _download_fashion_mnist),
+    "fashion-mnist": _Source((0.2860,), (0.3530,), 2, "the four idx .gz files in FashionMNIST/raw", "FashionMNIST"),
     "cifar100": _Source(
-        (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761), 4, "cifar-100-python.tar.gz", _download_cifar100
+        (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761), 4, "cifar-100-python.tar.gz", "CIFAR100"
     ),
 }  # fmt: skip
 
@@ -215,13 +202,13 @@ def write_npz(path: Path, arrays: dict[str, Any], compress: bool = False) -> Non
 def _download(name: str, root: str | os.PathLike[str] | None) -> dict[str, np.ndarray]:
     source = SOURCES[name]
     folder = Path(root or os.environ.get("KCD_DATA") or user_cache_path("kcd_teach")).expanduser()
-    if source.download is None:
+    if not source.torchvision:
         raise RuntimeError(
             f"{name}.npz ships with kcd_teach but is in none of: {', '.join(map(str, data_folders(root)))}"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        arrays = source.download(folder)
+        arrays = _from_torchvision(source.torchvision, folder)
         write_npz(folder / f"{name}.npz", arrays)
     except (OSError, RuntimeError) as error:
         raise RuntimeError(

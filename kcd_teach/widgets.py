@@ -1,21 +1,10 @@
-"""What if? Explorers for JupyterLab: sliders in, a figure out, from values that are computed beforehand.
+"""What if? Explorers for JupyterLab: sliders in, a figure out, from values that are computed beforehand."""
 
-An explorer shows its last picture on pages that cannot run it, and a regression test compares its one-line text.
-"""
-
-import base64
-import html
-import io
 from collections.abc import Sequence
-from typing import Any
 
 import ipywidgets
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from PIL import Image
 from torch import Tensor
 
 from kcd_teach.augment import blend
@@ -31,87 +20,17 @@ from kcd_teach.condensation import (
     roles,
     summarise,
 )
+from kcd_teach.explorer import Explorer
 from kcd_teach.figures import (
     RankingPlot,
     SchedulePlot,
+    TilePlot,
     draw_prediction,
     new_figure,
     new_mosaic,
     show_image,
-    shrink_png,
-    tile_rows,
 )
 from kcd_teach.figures.style import styled
-
-
-class Explorer:
-    """Sliders above one picture. A subclass draws with :meth:`draw`, which returns a one-line description.
-
-    Attributes:
-        controls: the sliders, by name.
-        label: the one-line description, as a widget.
-        image: the picture, as a widget.
-    """
-
-    @styled
-    def __init__(self, figure: Figure, controls: dict[str, ipywidgets.Widget], alt: str) -> None:
-        self.figure, self.controls, self.alt = figure, controls, alt
-        figure.set_dpi(96)
-        self._canvas = FigureCanvasAgg(figure)
-        self.label = ipywidgets.Label()
-        width = f"{round(figure.get_figwidth() * 96)}px"
-        # Without a width the picture is stretched and blurred.
-        self.image = ipywidgets.Image(format="png", layout={"width": width, "max_width": "100%"})
-        reset = ipywidgets.Button(description="reset", layout={"width": "80px"})
-        reset.on_click(lambda _: self.reset())
-        self._start = {name: control.value for name, control in controls.items()}
-        self.box = ipywidgets.VBox([*controls.values(), reset, self.label, self.image])
-        self._update()
-        self._settle()
-        for control in controls.values():
-            control.observe(self._update, "value")
-
-    def draw(self) -> str:
-        """Bring the figure up to date with the controls and describe it in one line."""
-        raise NotImplementedError
-
-    def reset(self) -> None:
-        """Put all controls back to where they started."""
-        for name, value in self._start.items():
-            self.controls[name].value = value
-
-    @styled
-    def _update(self, change: Any = None) -> None:
-        try:
-            self.label.value = self.draw()
-        except Exception as error:
-            # JupyterLab hides what is raised in a callback; say it where the learner looks, and raise it all the same.
-            self.label.value = f"{type(error).__name__}: {error}"
-            raise
-        # savefig would draw twice.
-        self._canvas.draw()
-        buffer = io.BytesIO()
-        Image.fromarray(np.asarray(self._canvas.buffer_rgba())).convert("RGB").save(buffer, "PNG", compress_level=1)
-        self.image.value = buffer.getvalue()
-
-    @styled
-    def _settle(self) -> None:
-        """Compute the layout once instead of at every move."""
-        self.figure.draw_without_rendering()
-        self.figure.set_layout_engine("none")
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
-        view = self.box._repr_mimebundle_()
-        bundle = dict(view[0] if isinstance(view, tuple) else view)
-        picture = base64.b64encode(shrink_png(self.image.value)).decode()
-        bundle["text/plain"] = f"{type(self).__name__}: {self.label.value}"
-        bundle["image/png"] = picture
-        bundle["text/html"] = (
-            f'<img alt="{html.escape(self.alt)}" style="max-width:100%" src="data:image/png;base64,{picture}">'
-            f"<p>{html.escape(self.label.value)}</p>"
-        )
-        return bundle, {"image/png": {"alt": self.alt}}
-
 
 _WIDE = {"style": {"description_width": "150px"}, "layout": {"width": "480px"}}
 
@@ -174,7 +93,7 @@ class RatioExplorer(Explorer):
         figure, axes = new_mosaic(8.6, 5.4, [["ranking", "schedule"], ["tiles", "tiles"]], [1.2, 1])
         self._ranking, self._schedule = RankingPlot(axes["ranking"]), SchedulePlot(axes["schedule"])
         rows = ("role at the start", "role now", "mixtures now")
-        self._tiles = _TilePlot(axes["tiles"], rows, self.SHOWN, images.shape[-1])
+        self._tiles = TilePlot(axes["tiles"], rows, self.SHOWN, images.shape[-1])
         controls = {
             "ratio": ipywidgets.IntSlider(70, 5, 100, description="ratio (%)", **_WIDE),
             "stages": ipywidgets.IntSlider(6, 1, 12, description="stages", **_WIDE),
@@ -206,8 +125,9 @@ class RatioExplorer(Explorer):
         few, pairs = _spread(changed, self.SHOWN), _spread(torch.arange(len(mixture)), self.SHOWN)
         mixed, partners = mixture.boundary[pairs], mixture.partners[pairs]
         blended = blend(self._images[mixed], self._images[partners], mixture.coefficients[pairs])
+        images = self._images[few].numpy()
         self._tiles.update(
-            [self._images[few], self._images[few], blended], [before[few], role[few], torch.full_like(mixed, MIXED)]
+            [images, images, blended.numpy()], [_names(before[few]), _names(role[few]), ["mixed"] * len(mixed)]
         )
 
 
@@ -224,10 +144,10 @@ class StageExplorer(Explorer):
     @styled
     def __init__(self, images: Tensor, scores: np.ndarray, role_by_stage: np.ndarray, followed: Sequence[int]) -> None:
         self._scores, self._roles, self._followed = scores, role_by_stage, list(followed)
-        self._pictures = images[self._followed]
+        self._pictures = images[self._followed].numpy()
         figure, axes = new_mosaic(8.6, 4.8, [["ranking"], ["followed"]], [1.6, 1])
         self._ranking = RankingPlot(axes["ranking"])
-        self._tiles = _TilePlot(axes["followed"], ("stage before", "this stage"), 12, images.shape[-1])
+        self._tiles = TilePlot(axes["followed"], ("stage before", "this stage"), 12, images.shape[-1])
         stage = ipywidgets.IntSlider(0, 0, len(scores) - 1, description="stage", **_WIDE)
         super().__init__(figure, {"stage": stage}, "Ranking of a stage coloured by role, with samples on their way.")
 
@@ -237,26 +157,12 @@ class StageExplorer(Explorer):
         role = torch.from_numpy(self._roles[stage])
         _show_ranking(self._ranking, np.sort(self._scores[stage])[::-1], role, 1.05 * float(self._scores.max()))
         before = torch.from_numpy(self._roles[max(stage - 1, 0)])[self._followed]
-        self._tiles.update([self._pictures, self._pictures], [before, role[self._followed]])
+        self._tiles.update([self._pictures, self._pictures], [_names(before), _names(role[self._followed])])
         return f"stage {stage}: {_tally(role)}"
 
 
-class _TilePlot:
-    """Rows of small images, framed by the role each one has."""
-
-    def __init__(self, axes: Axes, rows: Sequence[str], columns: int, side: int) -> None:
-        self._columns = columns
-        empty = np.zeros((0, 1, side, side), dtype=np.uint8)
-        canvas = tile_rows([empty] * len(rows), [[]] * len(rows), columns)
-        self._picture = axes.imshow(canvas, interpolation="nearest")
-        axes.set(xticks=[], yticks=(np.arange(len(rows)) + 0.5) * len(canvas) / len(rows), yticklabels=rows)
-        axes.tick_params(length=0)
-        axes.spines[:].set_visible(False)
-
-    def update(self, images: Sequence[Tensor], codes: Sequence[Tensor]) -> None:
-        """Show images uint8 [n, C, H, W] with their roles int8 [n], one of each per row."""
-        names = [[ROLES[int(code)] for code in row] for row in codes]
-        self._picture.set_data(tile_rows([row.numpy() for row in images], names, self._columns))
+def _names(codes: Tensor) -> list[str]:
+    return [ROLES[int(code)] for code in codes]
 
 
 def _spread(ids: Tensor, count: int) -> Tensor:

@@ -1,7 +1,7 @@
 """What does it look like? Every figure of the course; arrays in, :class:`Picture` out."""
 
 from kcd_teach.figures.feedback import lower_bound, moving_cut
-from kcd_teach.figures.images import draw_prediction, image_rows, mixtures, show_image, soft_labels, tile_rows
+from kcd_teach.figures.images import TilePlot, draw_prediction, image_rows, mixtures, show_image, soft_labels
 from kcd_teach.figures.picture import Picture, shrink_png
 from kcd_teach.figures.runs import accuracy_against_cost, accuracy_by_condition, differences_to, learning_curves
 from kcd_teach.figures.stages import RankingPlot, SchedulePlot, comes_back, kept_through_stages, ranking, schedule
@@ -25,6 +25,7 @@ __all__ = [
     "RankingPlot",
     "Role",
     "SchedulePlot",
+    "TilePlot",
     "accuracy_against_cost",
     "accuracy_by_condition",
     "agreement",
@@ -52,6 +53,5 @@ __all__ = [
     "show_image",
     "shrink_png",
     "soft_labels",
-    "tile_rows",
     "trajectories",
 ]

@@ -37,6 +37,23 @@ def tile_rows(rows: Sequence[Images], roles: Sequence[Sequence[str]], columns: i
     return canvas
 
 
+class TilePlot:
+    """Rows of small images, framed by the role each one has."""
+
+    def __init__(self, axes: Axes, rows: Sequence[str], columns: int, side: int) -> None:
+        self._columns = columns
+        empty = np.zeros((0, 1, side, side), dtype=np.uint8)
+        canvas = tile_rows([empty] * len(rows), [[]] * len(rows), columns)
+        self._picture = axes.imshow(canvas, interpolation="nearest")
+        axes.set(xticks=[], yticks=(np.arange(len(rows)) + 0.5) * len(canvas) / len(rows), yticklabels=rows)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+
+    def update(self, images: Sequence[Images], roles: Sequence[Sequence[str]]) -> None:
+        """Show images uint8 [n, C, H, W] framed by their roles (n names), one of each per row."""
+        self._picture.set_data(tile_rows(images, roles, self._columns))
+
+
 @styled
 def image_rows(
     rows: Mapping[str, Images],
