@@ -212,7 +212,7 @@ def _download(name: str, root: str | os.PathLike[str] | None) -> dict[str, np.nd
         write_npz(folder / f"{name}.npz", arrays)
     except (OSError, RuntimeError) as error:
         raise RuntimeError(
-            f"{name} is not on this machine and could not be downloaded ({error}); "
+            f"{name} is not on this machine and could not be downloaded ({' '.join(str(error).split())}); "
             f"put {name}.npz, or {source.original}, into {folder}"
         ) from error
     return arrays
