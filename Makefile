@@ -24,10 +24,11 @@ notebooks: $(VENV)/.test           ## run all notebooks and store their outputs
 bench: $(VENV)/.test               ## measure speed (by hand; prints ratios)
 	$(PY) tests/benchmarks/speed.py
 
-studies: $(VENV)/.test             ## repeat every stored measurement (about an hour on two cores)
+studies: $(VENV)/.test             ## repeat every stored measurement (about two hours on two cores)
 	$(PY) -m kcd_teach.studies teacher
 	$(PY) -m kcd_teach.studies students
 	$(PY) -m kcd_teach.studies students-10k
+	$(PY) -m kcd_teach.studies methods
 	$(PY) -m kcd_teach.studies traces
 
 $(VENV)/bin/python:

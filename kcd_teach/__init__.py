@@ -5,6 +5,7 @@
 - :mod:`kcd_teach.models`: who teaches, who learns?
 - :mod:`kcd_teach.knowledge`: what did the teacher say?
 - :mod:`kcd_teach.distillers`: how is knowledge moved?
+- :mod:`kcd_teach.protocol`: what do a method and the training loop say to each other?
 - :mod:`kcd_teach.condensation`: which knowledge moves? (this is KCD)
 - :mod:`kcd_teach.training`: the loop in which they meet
 - :mod:`kcd_teach.studies`: what was measured?

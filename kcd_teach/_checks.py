@@ -59,3 +59,18 @@ def check_ids(argument: str, ids: Tensor, num_samples: int) -> None:
         raise IndexError(f"{argument} must be in 0 .. {num_samples - 1}, got {low if low < 0 else high}")
     if len(ids.unique()) != len(ids):
         raise ValueError(f"{argument} must not repeat within one batch, but {len(ids) - len(ids.unique())} do")
+
+
+def check_features(student: Tensor, teacher: Tensor, axes: str, least: int = 1) -> None:
+    """Raise unless both are floating-point tensors of the same batch with these axes, such as ``"B C H W"``.
+
+    ``least`` is the smallest batch for which the loss is defined.
+    """
+    for role, feature in (("student", student), ("teacher", teacher)):
+        if not isinstance(feature, Tensor) or not feature.is_floating_point() or feature.ndim != len(axes.split()):
+            seen = f"{feature.dtype} {list(feature.shape)}" if isinstance(feature, Tensor) else type(feature).__name__
+            raise ValueError(f"the {role}'s feature must be a floating-point tensor [{axes}], got {seen}")
+    if len(student) != len(teacher):
+        raise ValueError(f"student and teacher must see the same batch, got {len(student)} and {len(teacher)} samples")
+    if len(student) < least:
+        raise ValueError(f"this loss compares samples with each other and needs at least {least}, got {len(student)}")

@@ -26,6 +26,12 @@ def draw_views(count: int, padding: int, generator: torch.Generator) -> Tensor:
     return torch.randint(num_views(padding), (count,), generator=generator)
 
 
+def draw_rotated_views(count: int, padding: int, generator: torch.Generator) -> Tensor:
+    """Draw four views for each of ``count`` images, int64 [count, 4]: crops of their own, one flip for all four."""
+    views = draw_views(4 * count, padding, generator).reshape(count, 4)
+    return views - views % 2 + views[:, :1] % 2
+
+
 def middle_view(padding: int) -> int:
     """The view that shows an image as it is: no shift, no flip."""
     return (padding * (2 * padding + 1) + padding) * 2
@@ -55,6 +61,24 @@ def render_views(images: Tensor, views: Tensor, padding: int) -> Tensor:
     sample = torch.arange(len(images), device=device)[:, None, None]
     # Indices around a slice put the channels last; move them back.
     return padded[sample, :, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
+
+
+def render_rotated_views(images: Tensor, views: Tensor, padding: int) -> Tensor:
+    """Show every image four times: flip, rotate by 0, 90, 180, 270 degrees counter-clockwise, then crop each.
+
+    Args:
+        images: uint8 [B, C, H, H].
+        views: int64 [B, 4], as :func:`draw_rotated_views` makes them.
+        padding: pixels of black added on every side of a rotated image.
+
+    Returns:
+        uint8 [4 B, C, H, H], image by image, the unrotated view first.
+    """
+    if images.shape[-1] != images.shape[-2]:
+        raise ValueError(f"images must be square to be rotated, got {list(images.shape[-2:])} pixels")
+    flipped = torch.where((views[:, 0] % 2 == 1)[:, None, None, None], images.flip(-1), images)
+    turned = torch.stack([flipped.rot90(turns, (-2, -1)) for turns in range(4)], dim=1)
+    return render_views(turned.flatten(0, 1), (views - views % 2).flatten(), padding)
 
 
 def blend(images: Tensor, partners: Tensor, coefficients: Tensor) -> Tensor:

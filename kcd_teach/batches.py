@@ -1,43 +1,61 @@
 """Which samples come next? One epoch of shuffled, augmented batches."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from kcd_teach.augment import StageImages, draw_views, middle_view, render_views
+from kcd_teach.augment import (
+    StageImages,
+    draw_rotated_views,
+    draw_views,
+    middle_view,
+    render_rotated_views,
+    render_views,
+)
 from kcd_teach.datasets import Dataset
+from kcd_teach.negatives import NegativePool
+from kcd_teach.protocol import Batch, Needs
 from kcd_teach.recipe import Recipe
 
-
-class Batch(NamedTuple):
-    """Samples on their way to the networks: ids, views and labels int64 [B], mixed bool [B], images [B, C, H, W]."""
-
-    ids: Tensor
-    views: Tensor
-    labels: Tensor
-    mixed: Tensor
-    images: Tensor
+__all__ = ["Batch", "batches"]
 
 
 def batches(
-    dataset: Dataset, images: StageImages, active: Tensor, recipe: Recipe, generator: torch.Generator, first: int = 0
+    dataset: Dataset,
+    images: StageImages,
+    active: Tensor,
+    recipe: Recipe,
+    generator: torch.Generator,
+    first: int = 0,
+    needs: Needs | None = None,
 ) -> Iterator[Batch]:
     """One epoch over the active samples, shuffled and augmented, from batch ``first`` on.
 
-    Order and views of the whole epoch are drawn before the first batch, so an epoch can be entered anywhere.
+    Order and views of the whole epoch are drawn before the first batch, and the negatives of a batch by a generator of
+    its own, so an epoch can be entered anywhere.
     """
+    needs = needs or Needs()
     # From ascending ids, not from the ranking: else batches would depend on the ranking even if nothing is dropped.
     ids = active.sort().values
+    pool = None
+    if needs.negatives:
+        candidates = ids if needs.negatives_from == "active" else torch.arange(len(dataset.train_labels))
+        pool = NegativePool(candidates, dataset.train_labels)
     ids = ids[torch.randperm(len(ids), generator=generator)]
-    views = draw_views(len(ids), dataset.padding, generator)
+    draw, render = (draw_rotated_views, render_rotated_views) if needs.rotations else (draw_views, render_views)
+    views = draw(len(ids), dataset.padding, generator)
     if not recipe.augment:
         views = torch.full_like(views, middle_view(dataset.padding))
     if recipe.drop_last:
         ids = ids[: len(ids) // recipe.batch_size * recipe.batch_size]
     device = dataset.train_images.device
-    for chosen, view in list(zip(ids.split(recipe.batch_size), views.split(recipe.batch_size), strict=False))[first:]:
+    parts = list(zip(ids.split(recipe.batch_size), views.split(recipe.batch_size), strict=False))
+    for number, (chosen, view) in enumerate(parts[first:], start=first):
         here, view = chosen.to(device), view.to(device)
-        shown = dataset.normalise(render_views(images.current[here], view, dataset.padding))
-        yield Batch(chosen, view, dataset.train_labels[here], images.mixed[here], shown)
+        shown = dataset.normalise(render(images.current[here], view, dataset.padding))
+        contrasts = None
+        if pool is not None:
+            own = torch.Generator().manual_seed(1_000_003 * generator.initial_seed() + number)
+            contrasts = pool.contrasts(chosen, needs.negatives, own).to(device)
+        yield Batch(chosen, view, dataset.train_labels[here], images.mixed[here], shown, contrasts)

@@ -2,6 +2,7 @@
 
 import contextlib
 import pickle
+import re
 import signal
 import threading
 import types
@@ -50,18 +51,42 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
 
 def read_state(path: Path) -> dict[str, Any]:
     """Read what :func:`write_state` wrote; raises ValueError for a damaged file or one that could run code."""
-    try:
-        with zipfile.ZipFile(path) as archive:  # torch does not compare the checksums that it writes
-            damaged = archive.testzip()
-        if damaged:
-            raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(f"{path} is damaged or holds more than tensors and plain values; refused") from error
-    except OSError:
-        raise
-    except Exception as error:  # a damaged file can fail in any way
-        raise ValueError(f"{path} is damaged or not a checkpoint ({error}); delete it to start again") from error
+    state = read_torch_file(path, "delete it to start again")
     if not isinstance(state, dict):
         raise ValueError(f"{path} is not a checkpoint: it holds a {type(state).__name__}")
     return state
+
+
+def read_torch_file(path: Path, advice: str, legacy: bool = False) -> Any:
+    """Read a file of ``torch.save``, onto the CPU, without running anything that it may hold.
+
+    Args:
+        path: the file.
+        advice: what to do about a damaged one, for the message.
+        legacy: also read the format from before PyTorch 1.6, which has no checksums.
+
+    Raises:
+        ValueError: the file is damaged, or holds more than tensors and plain values.
+        OSError: it is missing or cannot be read.
+    """
+    try:
+        if not legacy or _begins_as_zip(path):
+            with zipfile.ZipFile(path) as archive:  # torch does not compare the checksums that it writes
+                damaged = archive.testzip()
+            if damaged:
+                raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        asked_for = re.search(r"GLOBAL (\S+)", str(error))
+        rest = f": it asks for {asked_for[1]}, which could run code" if asked_for else f"; {advice}"
+        raise ValueError(f"{path} is damaged or holds more than tensors and plain values; refused{rest}") from error
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file can fail in any way
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{path} is damaged or not a checkpoint ({reason}); {advice}") from error
+
+
+def _begins_as_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"

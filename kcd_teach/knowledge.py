@@ -5,17 +5,18 @@ from torch import Tensor, nn
 
 from kcd_teach.augment import num_views
 from kcd_teach.datasets import Dataset
+from kcd_teach.protocol import Batch, Needs, Outputs, respond
 
 MEMORY_LIMIT = 2 * 1024**3
 """Bytes that remembered logits may take."""
 
 
 class Knowledge:
-    """A frozen teacher's logits, on demand.
+    """What a frozen teacher says, on demand.
 
     A random crop and flip has few outcomes (50 for padding 2), and a frozen teacher always says the same about the
     same view. With ``remember`` each of these answers is computed once and kept in memory as float32, for all
-    runs that share this object. Mixtures are never remembered: they are other images.
+    runs that share this object. Never remembered are mixtures, which are other images, rotated views and features.
 
     Args:
         teacher: network with ``teacher(images) -> logits [B, C]``; put into eval mode and never given a gradient.
@@ -33,21 +34,19 @@ class Knowledge:
                 raise ValueError(f"remember=True would take {size / 1e9:.1f} GB for {dataset.name}; use remember=False")
             self._answers = torch.full(shape, torch.nan, device=dataset.train_images.device)
 
-    def __call__(self, ids: Tensor, views: Tensor, images: Tensor, mixed: Tensor) -> Tensor:
-        """Logits [B, C] for normalised ``images`` [B, c, H, W], which are these ``views`` [B] of these ``ids`` [B].
-
-        ``mixed`` bool [B] marks images that are mixtures.
-        """
-        if self._answers is None:
-            return self._ask(images)
-        ids = ids.to(images.device)
-        logits = self._answers[ids, views]
-        unknown = mixed | logits[:, 0].isnan()
+    def __call__(self, batch: Batch, needs: Needs | None = None) -> Outputs:
+        """What the teacher says about the images of a batch, and its features if they are needed."""
+        needs = needs or Needs()
+        if self._answers is None or needs.features or needs.rotations:
+            return self._ask(batch.images, needs)
+        ids = batch.ids.to(batch.images.device)
+        logits = self._answers[ids, batch.views]
+        unknown = batch.mixed | logits[:, 0].isnan()
         if bool(unknown.any()):
-            logits[unknown] = self._ask(images[unknown])
-            pure = ~mixed
-            self._answers[ids[pure], views[pure]] = logits[pure]
-        return logits
+            logits[unknown] = self._ask(batch.images[unknown], needs).logits
+            pure = ~batch.mixed
+            self._answers[ids[pure], batch.views[pure]] = logits[pure]
+        return Outputs(logits)
 
     def to(self, device: torch.device | str) -> None:
         """Move the teacher and its remembered answers."""
@@ -56,9 +55,8 @@ class Knowledge:
             self._answers = self._answers.to(device)
 
     @torch.no_grad()
-    def _ask(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.teacher.eval()(images)
-        return logits
+    def _ask(self, images: Tensor, needs: Needs) -> Outputs:
+        return respond(self.teacher.eval(), images, needs.features, needs.teacher_preact)
 
 
 @torch.no_grad()

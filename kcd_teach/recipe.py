@@ -1,7 +1,10 @@
 """With which settings is a network trained, and what is reported of it?"""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+import torch
 
 from kcd_teach._checks import check_at_least, check_between
 
@@ -43,6 +46,15 @@ class Recipe:
         """Learning rate of an epoch, counted from 1."""
         passed = sum(epoch > fraction * self.epochs for fraction in self.milestones)
         return self.learning_rate * self.decay**passed
+
+    def optimizer(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.SGD:
+        """SGD with these settings."""
+        return torch.optim.SGD(parameters, self.learning_rate, momentum=self.momentum, weight_decay=self.weight_decay)
+
+    def set_rate(self, optimizer: torch.optim.Optimizer, epoch: int) -> None:
+        """Give an optimiser the learning rate of an epoch, counted from 1."""
+        for group in optimizer.param_groups:
+            group["lr"] = self.rate(epoch)
 
 
 @dataclass(frozen=True)

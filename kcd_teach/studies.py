@@ -1,8 +1,9 @@
 """What was measured? Every number of the course that is not computed in a notebook comes from here.
 
     python -m kcd_teach.studies teacher           train the course's teacher: data/mini_resnet8x3.npz
-    python -m kcd_teach.studies students          every student of CONDITIONS on 2,000 images: data/results/students.jsonl
-    python -m kcd_teach.studies students-10k      fewer seeds on all 10,000 images: data/results/students-10k.jsonl
+    python -m kcd_teach.studies students          KD, KC-KD, controls, refinements on 2,000 images: data/results/students.jsonl
+    python -m kcd_teach.studies students-10k      the same, fewer seeds, on all 10,000: data/results/students-10k.jsonl
+    python -m kcd_teach.studies methods           all eleven methods, plain and condensed: data/results/methods.jsonl
     python -m kcd_teach.studies traces            record every answer of three students: data/results/trace_*.npz
     python -m kcd_teach.studies picture           draw the picture of the README from the stored results
 
@@ -16,7 +17,6 @@ import os
 import platform
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,77 +27,12 @@ from tqdm.auto import tqdm
 
 from kcd_teach import __version__
 from kcd_teach.condensation import Condenser
+from kcd_teach.conditions import EPOCHS, STAGES, STUDENT, STUDIES, TEACHER_EPOCHS, Condition, Study, run_of
 from kcd_teach.datasets import Dataset, find_data_file, load_dataset, write_npz
-from kcd_teach.distillers import KD
 from kcd_teach.knowledge import Knowledge
 from kcd_teach.models import TEACHER, create_model, load_teacher, save_weights
 from kcd_teach.traces import Recorder
 from kcd_teach.training import Distillation, Recipe, distill
-
-STUDENT = "mini_resnet8"
-EPOCHS, STAGES = 24, 6
-PER_CLASS, SEEDS = 200, 10
-"""The course's setting: a student that sees 200 images per class, taught by a teacher that has seen 1,000."""
-TEACHER_EPOCHS = 40
-
-
-@dataclass(frozen=True)
-class Condition:
-    """One way to train the student.
-
-    Attributes:
-        name: as stored.
-        seeds: number of runs on all images, seeds 0, 1, ..; on the small set it is SEEDS for every condition.
-        temperature: of the distillation; 0 trains on labels alone.
-        epochs: of the run.
-        condenser: settings of the :class:`Condenser`; empty for none.
-    """
-
-    name: str
-    seeds: int = 3
-    temperature: float = 4.0
-    epochs: int = EPOCHS
-    condenser: dict[str, Any] = field(default_factory=dict)
-
-
-_RANDOM = {"selection": "random", "mixing": False}
-
-CONDITIONS = (
-    Condition("labels alone", seeds=5, temperature=0),
-    Condition("KD", seeds=5),
-    Condition("KC-KD 70%", seeds=5, condenser={"ratio": 0.7}),
-    Condition("random 70%", seeds=5, condenser={"ratio": 0.7, **_RANDOM}),
-    Condition("KD, 20 epochs", epochs=20),
-    Condition("no mixing", condenser={"ratio": 0.7, "mixing": False}),
-    Condition("released code", condenser={"ratio": 0.7, "preset": "released"}),
-    Condition("lowest value", condenser={"ratio": 0.7, "selection": "lowest", "mixing": False}),
-    Condition("sum of entropies", condenser={"ratio": 0.7, "value": "sum"}),
-    Condition("without frequency", condenser={"ratio": 0.7, "alpha": 0.0}),
-    Condition("never return", condenser={"ratio": 0.7, "pool": "active"}),
-    Condition("all dropped as partners", condenser={"ratio": 0.7, "partners": "complement"}),
-    Condition("random 70%, mixed", condenser={"ratio": 0.7, "selection": "random"}),
-    Condition("KC-KD 90%", condenser={"ratio": 0.9}),
-    Condition("KC-KD 50%", seeds=5, condenser={"ratio": 0.5}),
-    Condition("KC-KD 30%", condenser={"ratio": 0.3}),
-    Condition("random 90%", condenser={"ratio": 0.9, **_RANDOM}),
-    Condition("random 50%", seeds=5, condenser={"ratio": 0.5, **_RANDOM}),
-    Condition("random 30%", condenser={"ratio": 0.3, **_RANDOM}),
-    *(Condition(f"KD, T = {temperature:g}", temperature=temperature) for temperature in (1.0, 2.0, 8.0)),
-)
-
-
-def run_of(condition: Condition, seed: int, dataset: Dataset, knowledge: Knowledge) -> Distillation:
-    """The run of one condition and seed; the seed sets initial weights, order, views and random selection."""
-    student = create_model(STUDENT, len(dataset.classes), dataset.in_channels, seed=seed)
-    condenser = None
-    if condition.condenser:
-        settings = {"stages": STAGES, "epochs": condition.epochs, "seed": seed, **condition.condenser}
-        condenser = Condenser(len(dataset.train_images), **settings)
-    recipe = Recipe(epochs=condition.epochs)
-    if condition.temperature == 0:
-        return distill(student, dataset, recipe=recipe, condenser=condenser, seed=seed)
-    distiller = KD(condition.temperature)
-    return distill(student, dataset, knowledge, recipe=recipe, distiller=distiller, condenser=condenser, seed=seed)
 
 
 def record_of(run: Distillation, name: str, seed: int) -> dict[str, Any]:
@@ -117,9 +52,9 @@ def record_of(run: Distillation, name: str, seed: int) -> dict[str, Any]:
 
 
 def load_results(name: str) -> list[dict[str, Any]]:
-    """All records of a stored study (``"students"`` or ``"students-10k"``), in order of condition and seed."""
+    """All records of a stored study, one of :data:`~kcd_teach.conditions.STUDIES`, in order of condition and seed."""
     lines = find_data_file(f"results/{name}.jsonl").read_text().splitlines()
-    order = [condition.name for condition in CONDITIONS]
+    order = [condition.name for condition in STUDIES[name].conditions]
     records: list[dict[str, Any]] = [json.loads(line) for line in lines]
     return sorted(records, key=lambda record: (order.index(record["condition"]), record["seed"]))
 
@@ -167,22 +102,21 @@ def _finish(run: Distillation) -> Distillation:
     return run
 
 
-def _missing(path: Path, per_class: int) -> Iterator[tuple[Condition, int]]:
+def _missing(path: Path, study: Study) -> Iterator[tuple[Condition, int]]:
     """Runs that are not stored yet; all conditions of one seed before the next seed."""
     stored = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     done = {(record["condition"], record["seed"]) for record in stored}
-    for seed in range(SEEDS):
-        for condition in CONDITIONS:
-            wanted = SEEDS if per_class == PER_CLASS else condition.seeds
-            if seed < wanted and (condition.name, seed) not in done:
+    for seed in range(max(condition.seeds for condition in study.conditions)):
+        for condition in study.conditions:
+            if seed < condition.seeds and (condition.name, seed) not in done:
                 yield condition, seed
 
 
-def measure_students(out: Path, per_class: int, workers: int) -> None:
+def measure(out: Path, study: Study, workers: int) -> None:
     """Train every missing student, one thread each, and append a line for each finished run."""
     out.parent.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(workers) as pool, out.open("a") as file:
-        jobs = [pool.submit(_measure, condition, seed, per_class) for condition, seed in _missing(out, per_class)]
+        jobs = [pool.submit(_measure, condition, seed, study.per_class) for condition, seed in _missing(out, study)]
         for job in tqdm(as_completed(jobs), total=len(jobs), unit="run"):
             file.write(json.dumps(job.result()) + "\n")
             file.flush()
@@ -231,7 +165,7 @@ def draw_picture(out: Path) -> None:
 def main() -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", choices=("teacher", "students", "students-10k", "traces", "picture"))
+    parser.add_argument("study", choices=("teacher", *STUDIES, "traces", "picture"))
     parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parent.parent / "data")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="runs side by side, one thread each")
     arguments = parser.parse_args()
@@ -242,8 +176,7 @@ def main() -> None:
     elif arguments.study == "traces":
         record_traces(arguments.data / "results")
     else:
-        per_class = PER_CLASS if arguments.study == "students" else 1_000
-        measure_students(arguments.data / "results" / f"{arguments.study}.jsonl", per_class, arguments.workers)
+        measure(arguments.data / "results" / f"{arguments.study}.jsonl", STUDIES[arguments.study], arguments.workers)
 
 
 if __name__ == "__main__":

@@ -1,29 +1,32 @@
 """The loop: distil a teacher into a student, on all samples or on the condensed ones."""
 
-import dataclasses
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kcd_teach._checks import check_at_least
-from kcd_teach.augment import StageImages
-from kcd_teach.batches import Batch, batches
-from kcd_teach.checkpoints import read_state, stop_between_batches, write_state
+from kcd_teach._run_checks import check_batches, choose_condenser, choose_distiller, choose_knowledge
+from kcd_teach.batches import batches
+from kcd_teach.checkpoints import read_state, stop_between_batches
 from kcd_teach.condensation import Condenser, KeepAll
 from kcd_teach.datasets import Dataset
-from kcd_teach.distillers import KD, LabelsOnly
+from kcd_teach.distillers import Distiller
 from kcd_teach.knowledge import Knowledge, accuracy
+from kcd_teach.protocol import Batch, Outputs, respond
 from kcd_teach.recipe import EpochReport, Recipe
+from kcd_teach.saved_run import SavedRun
 
 __all__ = ["Distillation", "EpochReport", "Recipe", "distill"]
 
+PREPARATION_SEED = 50_000
+"""Order and views of the preparation's epochs are drawn apart from those of the student's."""
 
-class Distillation(Iterator[EpochReport]):
+
+class Distillation(SavedRun, Iterator[EpochReport]):
     """A run of :func:`distill`: an iterator over its remaining epochs.
 
     Attributes:
@@ -31,22 +34,6 @@ class Distillation(Iterator[EpochReport]):
         epoch: finished epochs.
         reports: of all finished epochs, also of those before a resume.
     """
-
-    def __init__(
-        self, student: nn.Module, dataset: Dataset, knowledge: Knowledge | None, distiller: nn.Module,
-        condenser: Condenser | KeepAll, recipe: Recipe, seed: int, checkpoint: Path | None,
-    ) -> None:  # fmt: skip
-        self.student, self.dataset, self.knowledge, self.distiller = student, dataset, knowledge, distiller
-        self.condenser, self.recipe, self.seed, self.checkpoint = condenser, recipe, seed, checkpoint
-        self.images = StageImages(dataset.train_images, condenser.config["preset"])
-        learnable = [*student.parameters(), *distiller.parameters()]
-        self.optimizer = torch.optim.SGD(
-            learnable, recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
-        )
-        self.reports: list[EpochReport] = []
-        self.epoch = self._batches_done = self._presentations = 0
-        self._seconds, self._in_step = 0.0, False
-        self._loss = torch.zeros((), dtype=torch.float64, device=dataset.train_images.device)
 
     def __len__(self) -> int:
         """Epochs that remain."""
@@ -58,55 +45,83 @@ class Distillation(Iterator[EpochReport]):
             raise StopIteration
         if self._in_step:
             raise RuntimeError("this run was stopped inside a step and may be inconsistent; start it again")
-        stage, started = self.condenser.stage, time.perf_counter()
-        self.student.train()
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.rate(self.epoch + 1)
+        self._clock = time.perf_counter()
         with stop_between_batches() as interrupted:
-            for batch in self._batches():
-                self._train_on(batch)
-                if interrupted():
-                    self._seconds += time.perf_counter() - started
-                    self._save()
-                    raise KeyboardInterrupt(f"stopped between batches in epoch {self.epoch + 1}; iterate to go on")
-            self._in_step = True
-            self.condenser.end_epoch()  # + rank, keep, mix and drop, if a stage ends here
-            if self.condenser.stage != stage:
-                self.images.apply(self.condenser.mixture)
-            report = self._close_epoch(stage, started)
+            while not self.preparation.done:
+                self._prepare(interrupted)
+            report = self._train(interrupted)
             if interrupted():
                 raise KeyboardInterrupt(f"stopped after epoch {self.epoch}; iterate to go on")
         return report
 
+    def _train(self, interrupted: Callable[[], bool]) -> EpochReport:
+        """One epoch, or the rest of an interrupted one."""
+        stage = self.condenser.stage
+        self.student.train()
+        self.distiller.train()
+        self.distiller.start_epoch(self.epoch, self.recipe.epochs)
+        self.recipe.set_rate(self.optimizer, self.epoch + 1)
+        for batch in self._stoppable(self._batches(), interrupted):
+            self._train_on(batch)
+        self._in_step = True
+        self.condenser.end_epoch()  # + rank, keep, mix and drop, if a stage ends here
+        if self.condenser.stage != stage:
+            self.images.apply(self.condenser.mixture)
+        return self._close_epoch(stage)
+
+    def _prepare(self, interrupted: Callable[[], bool]) -> None:
+        """One epoch of what the method learns before the student, on all samples."""
+        everything = torch.arange(len(self.dataset.train_images))
+        shuffled = self._shuffled(everything, PREPARATION_SEED + self.preparation.epoch)
+        for batch in self._stoppable(shuffled, interrupted):
+            self._loss += self.preparation.step(batch, self._ask_teacher(batch)).double()
+        self._check_finite(self._loss.item(), f"preparation epoch {self.preparation.epoch + 1}")
+        self.preparation.epoch += 1
+        self._batches_done, self._loss = 0, torch.zeros_like(self._loss)
+        self._save()
+
+    def _stoppable(self, batches: Iterator[Batch], interrupted: Callable[[], bool]) -> Iterator[Batch]:
+        """Hand out batches, and stop behind one of them if an interrupt has come."""
+        for batch in batches:
+            self._in_step = True
+            yield batch
+            self._in_step = False
+            self._batches_done += 1
+            if interrupted():
+                self._save()
+                raise KeyboardInterrupt(f"stopped between batches in epoch {self.epoch + 1}; iterate to go on")
+
     def _batches(self) -> Iterator[Batch]:
-        # One generator per epoch: the order of an epoch depends on seed and epoch alone, which makes resuming exact.
-        generator = torch.Generator().manual_seed(100_003 * self.seed + self.epoch)
         active = self.condenser.active  # + not all samples: the ones worth it
-        return batches(self.dataset, self.images, active, self.recipe, generator, self._batches_done)
+        return self._shuffled(active, self.epoch)
+
+    def _shuffled(self, ids: Tensor, epoch: int) -> Iterator[Batch]:
+        # One generator per epoch: the order of an epoch depends on seed and epoch alone, which makes resuming exact.
+        generator = torch.Generator().manual_seed(100_003 * self.seed + epoch)
+        return batches(self.dataset, self.images, ids, self.recipe, generator, self._batches_done, self.distiller.needs)
 
     def _train_on(self, batch: Batch) -> None:
-        self._in_step = True
-        logits = self.student(batch.images)
-        taught = None if self.knowledge is None else self.knowledge(batch.ids, batch.views, batch.images, batch.mixed)
-        loss = self.distiller(batch.labels, logits, taught)
-        self.condenser.observe(batch.ids, logits)  # + the student's answers tell what it finds hard
+        needs = self.distiller.needs
+        student = respond(self.student, batch.images, needs.features)
+        loss = self.distiller(batch, student, self._ask_teacher(batch))
+        self.condenser.observe(batch.ids, student.logits[:: needs.views])  # + what the student finds hard
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
         self._loss += loss.detach().double() * len(batch.ids)
-        self._batches_done += 1
         self._presentations += len(batch.ids)
-        self._in_step = False
 
-    def _close_epoch(self, stage: int, started: float) -> EpochReport:
+    def _ask_teacher(self, batch: Batch) -> Outputs | None:
+        return None if self.knowledge is None else self.knowledge(batch, self.distiller.needs)
+
+    def _close_epoch(self, stage: int) -> EpochReport:
         before = self.reports[-1].presentations if self.reports else 0
         shown = self._presentations - before
         loss = self._loss.item() / max(shown, 1)
-        if not math.isfinite(loss):
-            raise FloatingPointError(f"training diverged in epoch {self.epoch + 1}: the loss is {loss}; lower the rate")
+        self._check_finite(loss, f"epoch {self.epoch + 1}")
         self.epoch += 1
         test_accuracy = accuracy(self.student, self.dataset)
-        self._seconds += time.perf_counter() - started
+        self._tick()
         report = EpochReport(
             self.epoch, stage, shown, self._presentations, self.recipe.rate(self.epoch), loss, test_accuracy,
             self._seconds,
@@ -117,49 +132,10 @@ class Distillation(Iterator[EpochReport]):
         self._save()
         return report
 
-    @property
-    def config(self) -> dict[str, Any]:
-        """What makes this run this run; a checkpoint of another configuration is refused."""
-        return {
-            "dataset": f"{self.dataset.name}, {len(self.dataset.train_images)} images",
-            "student": type(self.student).__name__,
-            "parameters": sum(parameter.numel() for parameter in self.student.parameters()),
-            "distiller": repr(self.distiller),
-            "recipe": dataclasses.asdict(self.recipe),
-            "condenser": dict(self.condenser.config),
-            "seed": self.seed,
-        }
-
-    def _save(self) -> None:
-        if self.checkpoint is not None:
-            write_state(self.checkpoint, self.state_dict())
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that is needed to go on exactly from here, as tensors and plain values."""
-        return {
-            "config": self.config,
-            "reports": [dataclasses.asdict(report) for report in self.reports],
-            "progress": [self.epoch, self._batches_done, self._presentations, self._seconds],
-            "loss": self._loss,
-            "student": self.student.state_dict(),
-            "distiller": self.distiller.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "condenser": self.condenser.state_dict(),
-            "images": self.images.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`; raises ValueError if that was another run."""
-        if missing := self.state_dict().keys() - state.keys():
-            raise ValueError(f"this is not the checkpoint of a run; it lacks {', '.join(sorted(missing))}")
-        for name, ours in self.config.items():
-            if (theirs := state["config"].get(name)) != ours:
-                raise ValueError(f"the checkpoint belongs to another run: its {name} is {theirs}, here it is {ours}")
-        self.reports = [EpochReport(**report) for report in state["reports"]]
-        self.epoch, self._batches_done, self._presentations, self._seconds = state["progress"]
-        self._loss = state["loss"].to(self.dataset.train_images.device)
-        for name in ("student", "distiller", "optimizer", "condenser", "images"):
-            getattr(self, name).load_state_dict(state[name])
+    @staticmethod
+    def _check_finite(loss: float, where: str) -> None:
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"training diverged in {where}: the loss is {loss}; lower the rate")
 
 
 def distill(
@@ -168,7 +144,7 @@ def distill(
     teacher: nn.Module | Knowledge | None = None,
     *,
     recipe: Recipe | None = None,
-    distiller: nn.Module | None = None,
+    distiller: Distiller | str | None = None,
     condenser: Condenser | KeepAll | None = None,
     seed: int = 0,
     device: torch.device | str | None = None,
@@ -186,9 +162,11 @@ def distill(
         dataset: what to train and test on.
         teacher: network, or :class:`Knowledge` to share its remembered answers; ``None`` trains on labels alone.
         recipe: how to optimise; the benchmark's by default.
-        distiller: the loss, ``distiller(labels, student_logits, teacher_logits)``; :class:`KD` by default.
+        distiller: how knowledge is moved, a :class:`~kcd_teach.distillers.Distiller` or the name of one; KD by default.
+            ``"kc-NAME"`` also condenses, with the condenser's defaults if none is given.
         condenser: which samples are shown; ``None`` shows all of them in every epoch. Changed by the run.
-        seed: of the order of samples and of their views. (The student's weights come with the student.)
+        seed: of the order of samples, of their views, and of what the distiller draws. (The student's weights come with
+            the student.)
         device: where to compute; by default where the data set is.
         checkpoint: file to save to and to go on from.
 
@@ -202,39 +180,17 @@ def distill(
     check_at_least("seed", seed, 0)
     if device is not None:
         dataset, student = dataset.to(device), student.to(device)
-    knowledge = Knowledge(teacher, dataset) if isinstance(teacher, nn.Module) else teacher
-    if not isinstance(knowledge, Knowledge | None):
-        raise TypeError(f"teacher must be a network, Knowledge or None, got {type(teacher).__name__}")
-    if knowledge is None and distiller is not None:
-        raise ValueError("distiller needs a teacher, and teacher is None")
-    if knowledge is not None:
-        if knowledge.num_samples != len(dataset.train_images):
-            raise ValueError(
-                f"teacher holds answers for {knowledge.num_samples} images, dataset has {len(dataset.train_images)}"
-            )
-        knowledge.to(dataset.train_images.device)
-    if distiller is None:
-        distiller = LabelsOnly() if knowledge is None else KD()
-    _check_condenser(condenser, dataset, recipe)
-    fewest = min(condenser.counts) if isinstance(condenser, Condenser) else len(dataset.train_images)
-    if recipe.drop_last and recipe.batch_size > fewest:
-        raise ValueError(f"batch_size must be at most {fewest} with drop_last=True, got {recipe.batch_size}")
-    run = Distillation(
-        student, dataset, knowledge, distiller.to(dataset.train_images.device),
-        condenser or KeepAll(len(dataset.train_images)), recipe, seed, Path(checkpoint) if checkpoint else None,
-    )  # fmt: skip
+    knowledge = choose_knowledge(teacher, dataset)
+    condenser = choose_condenser(condenser, distiller, dataset, recipe)
+    method = choose_distiller(distiller, student, knowledge, dataset, seed).to(dataset.train_images.device)
+    check_batches(method, condenser, dataset, recipe)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        method.begin(len(dataset.train_images))
+    file = Path(checkpoint) if checkpoint else None
+    run = Distillation(student, dataset, knowledge, method, condenser, recipe, seed, file)
     if run.checkpoint is not None and run.checkpoint.exists():
         run.load_state_dict(read_state(run.checkpoint))
     else:
         run._save()  # a place that cannot be written to fails here and not after the first epoch
     return run
-
-
-def _check_condenser(condenser: Condenser | KeepAll | None, dataset: Dataset, recipe: Recipe) -> None:
-    if condenser is None:
-        return
-    for name, wanted in (("num_samples", len(dataset.train_images)), ("epochs", recipe.epochs)):
-        if condenser.config.get(name, wanted) != wanted:
-            raise ValueError(f"condenser has {name}={condenser.config[name]}, but the run has {wanted}")
-    if isinstance(condenser, Condenser) and condenser.epoch:
-        raise ValueError(f"condenser has seen {condenser.epoch} epochs already; make a new one for every run")

@@ -5,7 +5,7 @@ from kcd_teach.augment import StageImages, middle_view, render_views
 from kcd_teach.batches import Batch, batches
 from kcd_teach.condensation import Mixture
 from kcd_teach.recipe import Recipe
-from tests.tiny import tiny_dataset
+from tests.tiny import same, tiny_dataset
 
 ACTIVE = torch.tensor([40, 3, 17, 22, 8, 31, 5, 0, 46, 12, 13, 29, 33])
 
@@ -15,11 +15,6 @@ def epoch(active=ACTIVE, seed=0, first=0, images=None, **settings) -> list[Batch
     images = images or StageImages(dataset.train_images)
     recipe = Recipe(batch_size=settings.pop("batch_size", 5), **settings)
     return list(batches(dataset, images, active, recipe, torch.Generator().manual_seed(seed), first))
-
-
-def same(ours: list[Batch], theirs: list[Batch]) -> bool:
-    pairs = zip(ours, theirs, strict=True)
-    return all(torch.equal(a, b) for one, other in pairs for a, b in zip(one, other, strict=True))
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 5, 13, 64])

@@ -5,6 +5,7 @@ from torch import nn
 from kcd_teach import knowledge as module
 from kcd_teach.augment import num_views
 from kcd_teach.knowledge import Knowledge, accuracy, predict
+from kcd_teach.protocol import Batch, Needs
 from tests.tiny import tiny_dataset, tiny_networks
 
 
@@ -28,37 +29,42 @@ IMAGES = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 NONE, FIRST = torch.tensor([False] * 3), torch.tensor([True, False, False])
 
 
+def asked(knowledge: Knowledge, ids, views, images, mixed) -> torch.Tensor:
+    """What a teacher says about a batch of these images."""
+    return knowledge(Batch(ids, views, torch.zeros_like(ids), mixed, images)).logits
+
+
 @pytest.mark.parametrize("remember", [False, True], ids=["asked every time", "remembered"])
 def test_answers_are_the_teachers(remember):
     teacher = Spy()
     ask = Knowledge(teacher, tiny_dataset(), remember)
     for _ in range(2):
-        assert torch.equal(ask(IDS, VIEWS, IMAGES, NONE), teacher(IMAGES).detach())
+        assert torch.equal(asked(ask, IDS, VIEWS, IMAGES, NONE), teacher(IMAGES).detach())
 
 
 def test_each_view_is_asked_once_if_remembered():
     teacher = Spy()
     ask = Knowledge(teacher, tiny_dataset(), remember=True)
-    ask(IDS, VIEWS, IMAGES, NONE)
-    ask(IDS, VIEWS, IMAGES, NONE)
-    assert [len(asked) for asked in teacher.asked] == [3]
-    ask(IDS, torch.tensor([0, 3, 5]), IMAGES, NONE)  # one new view
-    assert [len(asked) for asked in teacher.asked] == [3, 1]
+    asked(ask, IDS, VIEWS, IMAGES, NONE)
+    asked(ask, IDS, VIEWS, IMAGES, NONE)
+    assert [len(images) for images in teacher.asked] == [3]
+    asked(ask, IDS, torch.tensor([0, 3, 5]), IMAGES, NONE)  # one new view
+    assert [len(images) for images in teacher.asked] == [3, 1]
     assert torch.equal(teacher.asked[1][0], IMAGES[1])
 
 
 def test_remembered_answers_are_found_by_id_and_view_whatever_the_order():
     ask = Knowledge(Spy(), tiny_dataset(), remember=True)
-    first = ask(IDS, VIEWS, IMAGES, NONE)
+    first = asked(ask, IDS, VIEWS, IMAGES, NONE)
     order = torch.tensor([2, 0, 1])
-    assert torch.equal(ask(IDS[order], VIEWS[order], torch.zeros_like(IMAGES), NONE), first[order])
+    assert torch.equal(asked(ask, IDS[order], VIEWS[order], torch.zeros_like(IMAGES), NONE), first[order])
 
 
 def test_changing_an_answer_does_not_change_the_memory():
     ask = Knowledge(Spy(), tiny_dataset(), remember=True)
-    first = ask(IDS, VIEWS, IMAGES, NONE).clone()
-    ask(IDS, VIEWS, IMAGES, NONE).zero_()
-    assert torch.equal(ask(IDS, VIEWS, IMAGES, NONE), first)
+    first = asked(ask, IDS, VIEWS, IMAGES, NONE).clone()
+    asked(ask, IDS, VIEWS, IMAGES, NONE).zero_()
+    assert torch.equal(asked(ask, IDS, VIEWS, IMAGES, NONE), first)
 
 
 def test_mixtures_are_asked_about_themselves_and_never_stored():
@@ -66,20 +72,20 @@ def test_mixtures_are_asked_about_themselves_and_never_stored():
     ask = Knowledge(teacher, tiny_dataset(), remember=True)
     mixture = IMAGES.clone()
     mixture[0] += 1
-    pure = ask(IDS, VIEWS, IMAGES, NONE)
+    pure = asked(ask, IDS, VIEWS, IMAGES, NONE)
     for _ in range(2):
-        mixed = ask(IDS, VIEWS, mixture, FIRST)
+        mixed = asked(ask, IDS, VIEWS, mixture, FIRST)
         assert torch.equal(teacher.asked[-1], mixture[:1])
         assert mixed[0, 0].item() == pytest.approx(mixture[0].sum().item(), abs=1e-4)
         assert torch.equal(mixed[1:], pure[1:])
-    assert torch.equal(ask(IDS, VIEWS, IMAGES, NONE), pure)
+    assert torch.equal(asked(ask, IDS, VIEWS, IMAGES, NONE), pure)
 
 
 def test_a_mixture_seen_first_leaves_no_trace():
     teacher = Spy()
     ask = Knowledge(teacher, tiny_dataset(), remember=True)
-    ask(IDS, VIEWS, IMAGES + 5, torch.tensor([True] * 3))
-    assert torch.equal(ask(IDS, VIEWS, IMAGES, NONE), teacher(IMAGES).detach())
+    asked(ask, IDS, VIEWS, IMAGES + 5, torch.tensor([True] * 3))
+    assert torch.equal(asked(ask, IDS, VIEWS, IMAGES, NONE), teacher(IMAGES).detach())
 
 
 @pytest.mark.parametrize("remember", [False, True], ids=["asked every time", "remembered"])
@@ -88,7 +94,7 @@ def test_teacher_gets_no_gradient_and_is_in_eval_mode_even_after_train(remember)
     ask = Knowledge(teacher, tiny_dataset(), remember)
     assert not teacher.training
     teacher.train()
-    assert not ask(IDS, VIEWS, IMAGES, NONE).requires_grad
+    assert not asked(ask, IDS, VIEWS, IMAGES, NONE).requires_grad
     assert teacher.modes == [False]
 
 
@@ -123,3 +129,26 @@ def test_accuracy_is_the_share_of_right_answers():
             return torch.tensor([[0.0, 1.0, 0.5]]).expand(len(images), -1)
 
     assert accuracy(Always(), dataset) == (dataset.test_labels == 1).double().mean().item() == 4 / 12
+
+
+def test_features_and_rotated_views_are_asked_anew():
+    dataset, (_, teacher) = tiny_dataset(), tiny_networks()
+    knowledge = Knowledge(teacher, dataset, remember=True)
+    batch = Batch(IDS, VIEWS, torch.zeros_like(IDS), NONE, IMAGES)
+    logits = knowledge(batch).logits
+    said = knowledge(batch, Needs(features=True))
+    assert torch.equal(said.logits, logits)
+    assert [feature.ndim for feature in said.features] == [4, 4, 4, 4, 2]
+    turned = batch._replace(images=IMAGES.repeat_interleave(4, dim=0).rot90(1, (-2, -1)))
+    assert len(knowledge(turned, Needs(rotations=True)).logits) == 12
+    assert torch.equal(knowledge(batch).logits, logits)
+
+
+def test_features_before_their_activation():
+    dataset, (_, teacher) = tiny_dataset(), tiny_networks()
+    batch = Batch(IDS, VIEWS, torch.zeros_like(IDS), NONE, IMAGES)
+    knowledge = Knowledge(teacher, dataset)
+    after = knowledge(batch, Needs(features=True)).features
+    before = knowledge(batch, Needs(features=True, teacher_preact=True)).features
+    assert (before[1] < 0).any()
+    assert torch.equal(before[1].relu(), after[1])

@@ -36,9 +36,10 @@ def test_numbers_under_the_picture_are_measured():
     assert set(quoted) <= measured
 
 
-def test_python_example_runs(capsys):
-    (code,) = blocks("python")
-    exec(code.replace("epochs=24", "epochs=6"), {})
+@pytest.mark.parametrize("number", range(2))
+def test_python_example_runs(capsys, number):
+    assert len(blocks("python")) == 2
+    exec(blocks("python")[number].replace("epochs=24", "epochs=6"), {})
     assert len(capsys.readouterr().out.splitlines()) == 6
 
 

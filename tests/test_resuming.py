@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from kcd_teach import training
+from kcd_teach import saved_run, training
 from kcd_teach.condensation import Condenser
 from kcd_teach.distillers import KD
 from kcd_teach.knowledge import Knowledge
@@ -74,7 +74,7 @@ def test_interrupted_again_and_again():
 def test_interrupted_while_an_epoch_is_closed(monkeypatch, tmp_path, epoch, where):
     """Ranking, evaluating and saving are finished first: stopped in their middle they would happen twice."""
     run = tiny_run("paper", checkpoint=tmp_path / "run.pt")
-    owner = run.condenser if where == "end_epoch" else training
+    owner = {"end_epoch": run.condenser, "write_state": saved_run, "accuracy": training}[where]
     original = getattr(owner, where)
 
     def interrupted(*arguments):

@@ -7,9 +7,10 @@ from torch import nn
 
 from kcd_teach.augment import num_views, render_views
 from kcd_teach.condensation import Condenser, KeepAll
-from kcd_teach.distillers import KD
+from kcd_teach.distillers import KD, Distiller
 from kcd_teach.knowledge import Knowledge
 from kcd_teach.models.convnet import ConvNet
+from kcd_teach.protocol import Batch, Outputs
 from kcd_teach.training import Recipe, distill
 from tests.tiny import outcome, same, tiny_dataset, tiny_networks, tiny_run
 
@@ -111,11 +112,11 @@ def test_drop_last_leaves_out_samples_and_they_keep_their_place():
 
 
 def test_train_loss_is_the_mean_over_samples_and_not_over_batches():
-    class Constant(nn.Module):
+    class Constant(Distiller):
         """A loss that is 1 in full batches and 5 in the last one, of 8."""
 
-        def forward(self, labels, student_logits, teacher_logits):
-            return 0 * student_logits.sum() + (1.0 if len(labels) == 10 else 5.0)
+        def forward(self, batch, student, teacher):
+            return 0 * student.logits.sum() + (1.0 if len(batch.labels) == 10 else 5.0)
 
     report = next(tiny_run(None, distiller=Constant()))
     assert report.train_loss == pytest.approx((40 * 1 + 8 * 5) / 48)
@@ -130,7 +131,7 @@ def test_one_epoch_equals_the_loop_written_out():
     for batch in run._batches():
         with torch.no_grad():
             taught = teacher(batch.images)
-        loss = KD()(batch.labels, student(batch.images), taught)
+        loss = KD()(batch, Outputs(student(batch.images)), Outputs(taught))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -144,8 +145,8 @@ def test_parameters_of_the_distiller_are_trained_with_the_student():
             super().__init__()
             self.scale = nn.Parameter(torch.ones(()))
 
-        def forward(self, labels, student_logits, teacher_logits):
-            return super().forward(labels, self.scale * student_logits, teacher_logits)
+        def forward(self, batch, student, teacher):
+            return super().forward(batch, Outputs(self.scale * student.logits), teacher)
 
     run = tiny_run(distiller=Scaled())
     next(run)
@@ -199,7 +200,8 @@ def test_knowledge_never_stores_what_the_teacher_said_of_a_mixture(preset):
     views = num_views(dataset.padding)
     ids, each = torch.arange(48).repeat_interleave(views), torch.arange(views).repeat(48)
     images = dataset.normalise(render_views(dataset.train_images[ids], each, dataset.padding))
-    remembered = knowledge(ids, each, images, torch.zeros(len(ids), dtype=torch.bool))
+    pure = torch.zeros(len(ids), dtype=torch.bool)
+    remembered = knowledge(Batch(ids, each, dataset.train_labels[ids], pure, images)).logits
     with torch.no_grad():
         assert torch.allclose(remembered, teacher(images), atol=1e-5)
 
@@ -290,6 +292,12 @@ def seen_condenser() -> Condenser:
     [
         ({"seed": -1}, ValueError, "seed must be at least 0, got -1"),
         ({"seed": 1.0}, TypeError, "seed must be a whole number, got 1.0"),
+        (
+            {"distiller": nn.Linear(3, 3)},
+            TypeError,
+            "distiller must be a Distiller, the name of one or None, got Linear",
+        ),
+        ({"distiller": "kt"}, ValueError, "name='kt' is unknown; did you mean 'pkt'?"),
         ({"teacher": "resnet8"}, TypeError, "teacher must be a network, Knowledge or None, got str"),
         ({"condenser": Condenser(47, 0.6, 2, 4)}, ValueError, "condenser has num_samples=47, but the run has 48"),
         ({"condenser": KeepAll(10)}, ValueError, "condenser has num_samples=10, but the run has 48"),

@@ -1,11 +1,17 @@
-"""Knowledge distillation with softened logits (Hinton, Vinyals, Dean 2015, arXiv 1503.02531)."""
+"""KD: knowledge distillation with softened logits (Hinton, Vinyals, Dean 2015, arXiv 1503.02531).
 
-from torch import Tensor, nn
+The module that weighs this loss against the labels is :class:`kcd_teach.distillers.KD`, the common frame of all methods
+without a loss of its own.
+"""
+
+from torch import Tensor
 from torch.nn import functional as F
 
 from kcd_teach._checks import check_between, check_logits
+from kcd_teach.distillers.precision import full_precision
 
 
+@full_precision
 def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 4.0) -> Tensor:
     """How far the student's softened prediction is from the teacher's.
 
@@ -39,39 +45,3 @@ def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float =
     log_p_teacher = F.log_softmax(teacher_logits.detach() / temperature, dim=1)
     divergence = F.kl_div(log_p_student, log_p_teacher, reduction="batchmean", log_target=True)
     return divergence * temperature**2
-
-
-class KD(nn.Module):
-    """Cross-entropy with the labels plus the distillation loss, ``r CE + a KD_T``.
-
-    Args:
-        temperature: T of :func:`kd_loss`.
-        label_weight: r, 0.1 in the benchmark.
-        teacher_weight: a, 0.9 in the benchmark.
-    """
-
-    def __init__(self, temperature: float = 4.0, label_weight: float = 0.1, teacher_weight: float = 0.9) -> None:
-        super().__init__()
-        check_between("temperature", temperature, 0, float("inf"), open_low=True)
-        check_between("label_weight", label_weight, 0, float("inf"))
-        check_between("teacher_weight", teacher_weight, 0, float("inf"))
-        self.temperature, self.label_weight, self.teacher_weight = temperature, label_weight, teacher_weight
-
-    def forward(self, labels: Tensor, student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
-        """Scalar loss of a batch: labels int64 [B], logits [B, C]."""
-        hard = F.cross_entropy(student_logits, labels)
-        return self.label_weight * hard + self.teacher_weight * kd_loss(
-            student_logits, teacher_logits, self.temperature
-        )
-
-    def extra_repr(self) -> str:
-        """What printing the module shows."""
-        return f"temperature={self.temperature}, label_weight={self.label_weight}, teacher_weight={self.teacher_weight}"
-
-
-class LabelsOnly(nn.Module):
-    """Cross-entropy with the labels and nothing else: a network trained alone."""
-
-    def forward(self, labels: Tensor, student_logits: Tensor, teacher_logits: Tensor | None = None) -> Tensor:
-        """Scalar loss of a batch: labels int64 [B], student_logits [B, C]; there is no teacher."""
-        return F.cross_entropy(student_logits, labels)

@@ -8,10 +8,12 @@ not solved yet: soften; the notebook goes on with the library's version
 - :mod:`~kcd_teach.exercises.compare`: the first difference between two results, in words
 - one module per notebook: :mod:`~kcd_teach.exercises.tour` (00), :mod:`~kcd_teach.exercises.plain_kd` (01),
   :mod:`~kcd_teach.exercises.amount` (02), :mod:`~kcd_teach.exercises.value` (03),
-  :mod:`~kcd_teach.exercises.feedback` (04), :mod:`~kcd_teach.exercises.summary` (05)
+  :mod:`~kcd_teach.exercises.feedback` (04), :mod:`~kcd_teach.exercises.summary` (05),
+  :mod:`~kcd_teach.exercises.any_distiller` (07)
 """
 
 from kcd_teach.exercises.amount import doubtful, entropy
+from kcd_teach.exercises.any_distiller import attention_map, keep_lowest, similarity_rows
 from kcd_teach.exercises.exercise import TODO, Exercise, WrongAnswer
 from kcd_teach.exercises.feedback import keep, update
 from kcd_teach.exercises.plain_kd import kd_loss, soften
@@ -33,6 +35,9 @@ ALL = (
     pair,
     coefficients,
     blend,
+    attention_map,
+    similarity_rows,
+    keep_lowest,
 )
 """Every exercise, in the order of the course."""
 
@@ -41,17 +46,20 @@ __all__ = [
     "TODO",
     "Exercise",
     "WrongAnswer",
+    "attention_map",
     "blend",
     "coefficients",
     "doubtful",
     "entropy",
     "kd_loss",
     "keep",
+    "keep_lowest",
     "kept_counts",
     "learned_epoch",
     "pair",
     "presentations",
     "running_mean",
+    "similarity_rows",
     "soften",
     "update",
 ]

@@ -8,16 +8,31 @@ from torch import nn
 
 from kcd_teach._checks import check_at_least, check_choice
 from kcd_teach.models.convnet import ConvNet
+from kcd_teach.models.mobilenetv2 import MobileNetV2
+from kcd_teach.models.network import Network
 from kcd_teach.models.resnet import ResNet
-from kcd_teach.models.weights import TEACHER, load_teacher, load_weights, save_weights
+from kcd_teach.models.resnet50 import ResNet50
+from kcd_teach.models.shufflenetv1 import ShuffleV1
+from kcd_teach.models.shufflenetv2 import ShuffleV2
+from kcd_teach.models.vgg import VGG
+from kcd_teach.models.weights import TEACHER, load_checkpoint, load_teacher, load_weights, save_weights
+from kcd_teach.models.wide_resnet import WideResNet
 
 __all__ = [
     "TEACHER",
+    "VGG",
     "ConvNet",
+    "MobileNetV2",
+    "Network",
     "ResNet",
+    "ResNet50",
+    "ShuffleV1",
+    "ShuffleV2",
+    "WideResNet",
     "count_parameters",
     "create_model",
     "list_models",
+    "load_checkpoint",
     "load_teacher",
     "load_weights",
     "save_weights",
@@ -25,11 +40,21 @@ __all__ = [
 
 _NARROW, _WIDE = (16, 16, 32, 64), (32, 64, 128, 256)
 
-_MODELS: dict[str, Callable[..., nn.Module]] = {
+_MODELS: dict[str, Callable[..., Network]] = {
     # The networks of the published benchmark, for 32x32 images.
     **{f"resnet{6 * n + 2}": partial(ResNet, n, _NARROW) for n in (1, 2, 3, 5, 7, 9, 18)},
     "resnet8x4": partial(ResNet, 1, _WIDE),
     "resnet32x4": partial(ResNet, 5, _WIDE),
+    "ResNet50": ResNet50,
+    **{f"wrn_{6 * n + 4}_{k}": partial(WideResNet, n, k) for n in (2, 6) for k in (1, 2)},
+    "vgg8": partial(VGG, (1, 1, 1, 1, 1)),
+    "vgg11": partial(VGG, (1, 1, 2, 2, 2)),
+    "vgg13": partial(VGG, (2, 2, 2, 2, 2)),
+    "vgg16": partial(VGG, (2, 2, 3, 3, 3)),
+    "vgg19": partial(VGG, (2, 2, 4, 4, 4)),
+    "MobileNetV2": MobileNetV2,
+    "ShuffleV1": ShuffleV1,
+    "ShuffleV2": ShuffleV2,
     # The networks of the course, for the bundled 28x28 images: a teacher and two students of different families.
     "mini_resnet8x3": partial(ResNet, 1, (24, 24, 48, 96), stem_stride=2),
     "mini_resnet8": partial(ResNet, 1, (8, 8, 16, 32), stem_stride=2),
@@ -42,7 +67,7 @@ def list_models() -> list[str]:
     return list(_MODELS)
 
 
-def create_model(name: str, num_classes: int = 100, in_channels: int = 3, seed: int | None = None) -> nn.Module:
+def create_model(name: str, num_classes: int = 100, in_channels: int = 3, seed: int | None = None) -> Network:
     """Build a network with fresh weights.
 
     Args:
@@ -52,9 +77,9 @@ def create_model(name: str, num_classes: int = 100, in_channels: int = 3, seed: 
         seed: of the initial weights; the global random state is left as it was. ``None`` draws from that state.
 
     Returns:
-        A module with ``model(images) -> logits [B, C]`` and
+        A module whose ``name`` is ``name``, with ``model(images) -> logits [B, C]`` and
         ``model(images, return_features=True) -> (logits, features)``, features from shallow to deep, the last one
-        pooled, [B, D].
+        pooled, [B, D]; :meth:`Network.forward` says more.
 
     >>> count_parameters(create_model("resnet20"))
     278324
@@ -65,7 +90,9 @@ def create_model(name: str, num_classes: int = 100, in_channels: int = 3, seed: 
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
-        return _MODELS[name](num_classes=num_classes, in_channels=in_channels)
+        model = _MODELS[name](num_classes=num_classes, in_channels=in_channels)
+    model.name = name
+    return model
 
 
 def count_parameters(model: nn.Module) -> int:

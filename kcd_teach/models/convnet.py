@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kcd_teach.models.network import Network, Output, check_preact, global_average
 
-class ConvNet(nn.Module):
+
+class ConvNet(Network):
     """Three times convolution (stride 2), BatchNorm, ReLU; then global average pooling and a linear layer.
 
     Args:
@@ -27,13 +28,21 @@ class ConvNet(nn.Module):
     @staticmethod
     def _block(in_width: int, width: int) -> nn.Sequential:
         conv = nn.Conv2d(in_width, width, 3, stride=2, padding=1, bias=False)
-        return nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU())
+        return nn.Sequential(conv, nn.BatchNorm2d(width))
 
-    def forward(self, images: Tensor, return_features: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
-        """Return logits [B, C]; with ``return_features`` also f0 .. f2 [B, c, h, w] and the pooled f3 [B, D]."""
-        f0 = self.block1(images)
-        f1 = self.block2(f0)
-        f2 = self.block3(f1)
-        pooled = torch.flatten(F.adaptive_avg_pool2d(f2, 1), 1)
-        logits = self.fc(pooled)
-        return (logits, [f0, f1, f2, pooled]) if return_features else logits
+    def forward(self, images: Tensor, return_features: bool = False, preact: bool = False) -> Output:
+        """Return logits [B, C]; with ``return_features`` also f0 .. f2 [B, c, h, w] and the pooled f3 [B, D].
+
+        With ``preact``, f1 and f2 are taken before their ReLU.
+        """
+        check_preact(return_features, preact)
+        f0 = F.relu(self.block1(images))
+        raw1 = self.block2(f0)
+        f1 = F.relu(raw1)
+        raw2 = self.block3(f1)
+        f2 = F.relu(raw2)
+        pooled = global_average(f2)
+        logits: Tensor = self.fc(pooled)
+        if not return_features:
+            return logits
+        return logits, [f0, *((raw1, raw2) if preact else (f1, f2)), pooled]

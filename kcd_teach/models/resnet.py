@@ -6,9 +6,10 @@ two and three halve the resolution and widen the network.
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from kcd_teach.models.network import Network, Output, Stage, check_preact, global_average, init_convolutions
 
 
 class BasicBlock(nn.Module):
@@ -26,12 +27,12 @@ class BasicBlock(nn.Module):
             self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [B, in_width, h, w] to [B, width, h / stride, w / stride]."""
-        out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        return F.relu(out + (x if self.downsample is None else self.downsample(x)))
+        """Map [B, in_width, h, w] to the sum before its ReLU, [B, width, h / stride, w / stride]."""
+        out: Tensor = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        return out + (x if self.downsample is None else self.downsample(x))
 
 
-class ResNet(nn.Module):
+class ResNet(Network):
     """A residual network of three stages.
 
     Args:
@@ -53,21 +54,28 @@ class ResNet(nn.Module):
         self.layer2 = self._stage(blocks, stages[0], stages[1], stride=2)
         self.layer3 = self._stage(blocks, stages[1], stages[2], stride=2)
         self.fc = nn.Linear(stages[2], num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        init_convolutions(self)
 
     @staticmethod
-    def _stage(blocks: int, in_width: int, width: int, stride: int) -> nn.Sequential:
+    def _stage(blocks: int, in_width: int, width: int, stride: int) -> Stage:
         first = BasicBlock(in_width, width, stride)
-        return nn.Sequential(first, *(BasicBlock(width, width, 1) for _ in range(blocks - 1)))
+        return Stage(first, *(BasicBlock(width, width, 1) for _ in range(blocks - 1)))
 
-    def forward(self, images: Tensor, return_features: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
-        """Return logits [B, C]; with ``return_features`` also f0 .. f3 [B, c, h, w] and the pooled f4 [B, D]."""
+    def forward(self, images: Tensor, return_features: bool = False, preact: bool = False) -> Output:
+        """Return logits [B, C]; with ``return_features`` also f0 .. f3 [B, c, h, w] and the pooled f4 [B, D].
+
+        With ``preact``, f1 .. f3 are the sums before the last ReLU of their stage.
+        """
+        check_preact(return_features, preact)
         f0 = F.relu(self.bn1(self.conv1(images)))
-        f1 = self.layer1(f0)
-        f2 = self.layer2(f1)
-        f3 = self.layer3(f2)
-        pooled = torch.flatten(F.adaptive_avg_pool2d(f3, 1), 1)
-        logits = self.fc(pooled)
-        return (logits, [f0, f1, f2, f3, pooled]) if return_features else logits
+        sum1 = self.layer1(f0)
+        f1 = F.relu(sum1)
+        sum2 = self.layer2(f1)
+        f2 = F.relu(sum2)
+        sum3 = self.layer3(f2)
+        f3 = F.relu(sum3)
+        pooled = global_average(f3)
+        logits: Tensor = self.fc(pooled)
+        if not return_features:
+            return logits
+        return logits, [f0, *((sum1, sum2, sum3) if preact else (f1, f2, f3)), pooled]

@@ -5,13 +5,15 @@ import torch
 from torch.nn import functional as F
 from torchdistill.losses.mid_level import KDLoss
 
-from kcd_teach.distillers import KD, LabelsOnly, create_distiller, kd_loss, list_distillers
+from kcd_teach.distillers import KD, LabelsOnly, kd_loss
+from kcd_teach.protocol import Outputs
 from tests import oracles
+from tests.distillers.material import batch_of, waves
 
 
-def waves(function, rows: int, columns: int) -> torch.Tensor:
-    """function(1), function(2), .. row by row, float64."""
-    return function(torch.arange(1, rows * columns + 1, dtype=torch.float64)).reshape(rows, columns)
+def say(distiller, labels, student, teacher) -> torch.Tensor:
+    """The module's loss of bare logits."""
+    return distiller(batch_of(labels), Outputs(student), None if teacher is None else Outputs(teacher))
 
 
 def logits(rows=8, classes=10, scale=5.0, seed=0, dtype=torch.float64) -> torch.Tensor:
@@ -40,7 +42,7 @@ def torchdistill_loss(student, teacher, labels, temperature, alpha, beta):
 @pytest.mark.parametrize("temperature", [1.0, 4.0, 10.0])
 def test_module_equals_torchdistill(temperature, label_weight, teacher_weight):
     student, teacher, labels = logits(seed=3), logits(seed=4), torch.arange(8)
-    ours = KD(temperature, label_weight, teacher_weight)(labels, student, teacher)
+    ours = say(KD(temperature, label_weight, teacher_weight), labels, student, teacher)
     theirs = torchdistill_loss(student, teacher, labels, temperature, label_weight, teacher_weight)
     assert ours.item() == pytest.approx(theirs.item(), rel=1e-12)
 
@@ -55,7 +57,7 @@ def test_torchdistill_forgets_t_squared_without_labels_and_we_do_not(temperature
 def test_gradient_is_the_derivative():
     student, teacher = logits(3, 4, seed=7).requires_grad_(), logits(3, 4, seed=8)
     assert torch.autograd.gradcheck(lambda z: kd_loss(z, teacher, 4.0), student)
-    assert torch.autograd.gradcheck(lambda z: KD()(torch.tensor([0, 1, 3]), z, teacher), student)
+    assert torch.autograd.gradcheck(lambda z: say(KD(), torch.tensor([0, 1, 3]), z, teacher), student)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
@@ -107,7 +109,7 @@ def test_is_finite_at_huge_logits(temperature):
 
 def test_no_gradient_reaches_the_teacher():
     student, teacher = logits(seed=15).requires_grad_(), logits(seed=16).requires_grad_()
-    KD()(torch.arange(8), student, teacher).backward()
+    say(KD(), torch.arange(8), student, teacher).backward()
     assert student.grad is not None
     assert teacher.grad is None
 
@@ -134,15 +136,15 @@ def test_high_temperature_compares_centred_logits():
 def test_module_weighs_labels_and_teacher():
     student, teacher, labels = logits(seed=21), logits(seed=22), torch.arange(8)
     hard, soft = F.cross_entropy(student, labels).item(), kd_loss(student, teacher, 4.0).item()
-    assert KD()(labels, student, teacher).item() == pytest.approx(0.1 * hard + 0.9 * soft, rel=1e-12)
-    assert KD(4.0, 1.0, 0.0)(labels, student, teacher).item() == pytest.approx(hard, rel=1e-12)
-    assert KD(4.0, 0.0, 1.0)(labels, student, teacher).item() == pytest.approx(soft, rel=1e-12)
-    assert LabelsOnly()(labels, student).item() == pytest.approx(hard, rel=1e-12)
+    assert say(KD(), labels, student, teacher).item() == pytest.approx(0.1 * hard + 0.9 * soft, rel=1e-12)
+    assert say(KD(4.0, 1.0, 0.0), labels, student, teacher).item() == pytest.approx(hard, rel=1e-12)
+    assert say(KD(4.0, 0.0, 1.0), labels, student, teacher).item() == pytest.approx(soft, rel=1e-12)
+    assert say(LabelsOnly(), labels, student, None).item() == pytest.approx(hard, rel=1e-12)
 
 
 def test_module_has_nothing_to_learn_and_says_its_settings():
     assert list(KD().parameters()) == []
-    assert repr(KD(2.0, 0.5, 0.25)) == "KD(temperature=2.0, label_weight=0.5, teacher_weight=0.25)"
+    assert repr(KD(2.0, 0.5, 0.25)) == "KD(temperature=2.0, label_weight=0.5, teacher_weight=0.25, method_weight=0.0)"
 
 
 @pytest.mark.parametrize(
@@ -180,18 +182,3 @@ def test_wrong_temperatures_are_refused(temperature):
 def test_negative_weights_are_refused(weight):
     with pytest.raises(ValueError, match=rf"{weight} must be in \[0, inf\), got -0.1"):
         KD(**{weight: -0.1})
-
-
-def test_distillers_are_found_by_name():
-    network = torch.nn.Identity()
-    assert list_distillers() == ["kd"]
-    assert repr(create_distiller("kd", network, network, temperature=2.0)) == repr(KD(2.0))
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [("kdd", "name='kdd' is unknown; did you mean 'kd'.* Known: kd"), ("xyz", r"name='xyz' is unknown\. Known: kd")],
-)
-def test_an_unknown_distiller_is_refused(name, message):
-    with pytest.raises(ValueError, match=message):
-        create_distiller(name, torch.nn.Identity(), torch.nn.Identity())

@@ -37,7 +37,7 @@ def answer_of(exercise):
 
 
 def test_every_exercise_is_exposed_by_its_name():
-    assert len(set(NAMES)) == len(ALL) == 13
+    assert len(set(NAMES)) == len(ALL) == 16
     for exercise in ALL:
         assert getattr(exercises, exercise.name) is exercise
         assert exercise.name in exercises.__all__
@@ -164,6 +164,15 @@ INDEPENDENT = {
         lambda x, y, c: ((x.double() + y) / 2).to(torch.uint8),
         r"Element \[0, 0, 0\] should be 72, but is 52 ",
     ),
+    "attention_map": (
+        lambda f: f.pow(2).amax(1).flatten(1) / f.pow(2).amax(1).sum(),
+        r"Element \[0, 0\] should be 0.09938, but is 0.025 ",
+    ),
+    "similarity_rows": (
+        lambda f: torch.cdist(f.flatten(1), f.flatten(1)),
+        r"Element \[0, 0\] should be 0.4472, but is 0 ",
+    ),
+    "keep_lowest": (lambda level, ratio: level <= ratio * 2, "Element 1 should be True, but is False "),
 }
 
 

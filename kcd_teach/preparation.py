@@ -1,0 +1,62 @@
+"""What must be learned before the student starts? The stage of training that some methods need for parts of their own."""
+
+import dataclasses
+from typing import Any
+
+from torch import Tensor
+
+from kcd_teach.distillers import Distiller
+from kcd_teach.protocol import Batch, Outputs
+from kcd_teach.recipe import Recipe
+
+LEARNING_RATE = 0.05
+MILESTONES = (0.5, 0.75)
+"""The recipe of SSKD's heads: 0.05, times 0.1 after epochs 30 and 45 of 60; the rest is the student's recipe."""
+
+
+class Preparation:
+    """Training of a method's own parts on what the teacher says about all samples; nothing if it needs none.
+
+    Args:
+        distiller: the method; its needs say how long it prepares.
+        recipe: of the student.
+
+    Attributes:
+        epochs: length, a share of the student's.
+        epoch: finished epochs.
+    """
+
+    def __init__(self, distiller: Distiller, recipe: Recipe) -> None:
+        self.distiller = distiller
+        self.epochs = round(distiller.needs.preparation * recipe.epochs)
+        self.epoch = 0
+        self._recipe = dataclasses.replace(
+            recipe, epochs=max(self.epochs, 1), learning_rate=LEARNING_RATE, milestones=MILESTONES
+        )
+        self._optimizer = self._recipe.optimizer(distiller.preparation_parameters()) if self.epochs else None
+
+    @property
+    def done(self) -> bool:
+        """Is there nothing left to prepare?"""
+        return self.epoch >= self.epochs
+
+    def step(self, batch: Batch, teacher: Outputs | None) -> Tensor:
+        """Learn from what the teacher says about a batch; returns the loss, a scalar."""
+        assert self._optimizer is not None
+        assert teacher is not None
+        self._recipe.set_rate(self._optimizer, self.epoch + 1)
+        loss = self.distiller.preparation_loss(batch, teacher)
+        self._optimizer.zero_grad()
+        loss.backward()
+        self._optimizer.step()
+        return loss.detach()
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far it is; what was learned is part of the distiller."""
+        return {"epoch": self.epoch, "optimizer": self._optimizer.state_dict() if self._optimizer else None}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        self.epoch = state["epoch"]
+        if self._optimizer is not None:
+            self._optimizer.load_state_dict(state["optimizer"])
