@@ -1,4 +1,4 @@
-"""How fast is what people wait for? Run by hand: ``make bench``, or ``python tests/benchmarks/speed.py [--data FOLDER]``.
+"""How fast is what people wait for? Run by hand: ``make bench``, or ``python -m tests.benchmarks.speed [--data FOLDER]``.
 
 Every figure is a ratio of two things timed in turn in one run, or a time with its spread; absolute times are noisy.
 Writes data/results/speed.json.

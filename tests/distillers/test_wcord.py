@@ -113,7 +113,9 @@ def test_a_shift_of_the_critic_changes_nothing():
     student, teacher, student_bank, teacher_bank, contrasts = random_case(seed=2)
     extra = torch.ones(len(student), 1, dtype=torch.float64)
     longer = [torch.cat([part, extra], dim=1) for part in (student, teacher)]
-    banks = [torch.cat([bank, 5 * torch.ones(9, 1, dtype=torch.float64)], dim=1) for bank in (student_bank, teacher_bank)]
+    banks = [
+        torch.cat([bank, 5 * torch.ones(9, 1, dtype=torch.float64)], dim=1) for bank in (student_bank, teacher_bank)
+    ]
     expected = dual_loss(student, teacher, student_bank, teacher_bank, contrasts).item()
     assert dual_loss(*longer, *banks, contrasts).item() == pytest.approx(expected, abs=1e-12)
 
@@ -159,7 +161,9 @@ def test_maps_have_a_largest_singular_value_of_one_after_some_steps():
         optimizer.step()
     for linear in (memory.student_embed.eval(), memory.teacher_embed.eval()):
         assert torch.linalg.matrix_norm(linear.weight, 2).item() == pytest.approx(1.0, abs=0.05)
-        assert torch.linalg.matrix_norm(linear.parametrizations.weight.original, 2).item() != pytest.approx(1.0, abs=0.1)
+        assert torch.linalg.matrix_norm(linear.parametrizations.weight.original, 2).item() != pytest.approx(
+            1.0, abs=0.1
+        )
 
 
 def test_one_power_iteration_per_training_step_and_none_in_eval_mode():
