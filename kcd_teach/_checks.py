@@ -65,12 +65,16 @@ def check_ids(argument: str, ids: Tensor, num_samples: int) -> None:
 
 
 def check_features(student: Tensor, teacher: Tensor, axes: str, least: int = 1) -> None:
-    """Raise unless both are floating-point tensors of the same batch with these axes, such as ``"B C H W"``.
+    """Raise unless both are floating-point tensors of the same batch with these axes, ``"B C H W"`` or ``"B ..."``.
 
     ``least`` is the smallest batch for which the loss is defined.
     """
+    wanted = len(axes.split())
     for role, feature in (("student", student), ("teacher", teacher)):
-        if not isinstance(feature, Tensor) or not feature.is_floating_point() or feature.ndim != len(axes.split()):
+        fits = isinstance(feature, Tensor) and (
+            feature.ndim == wanted or (axes.endswith("...") and feature.ndim > wanted)
+        )
+        if not fits or not feature.is_floating_point():
             seen = f"{feature.dtype} {list(feature.shape)}" if isinstance(feature, Tensor) else type(feature).__name__
             raise ValueError(f"the {role}'s feature must be a floating-point tensor [{axes}], got {seen}")
     if len(student) != len(teacher):

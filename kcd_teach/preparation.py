@@ -28,7 +28,8 @@ class Preparation:
 
     def __init__(self, distiller: Distiller, recipe: Recipe) -> None:
         self.distiller = distiller
-        self.epochs = round(distiller.needs.preparation * recipe.epochs)
+        share = distiller.needs.preparation * recipe.epochs
+        self.epochs = max(1, round(share)) if share else 0
         self.epoch = 0
         self._recipe = dataclasses.replace(
             recipe, epochs=max(self.epochs, 1), learning_rate=LEARNING_RATE, milestones=MILESTONES

@@ -8,9 +8,11 @@ from kcd_teach.augment import (
     StageImages,
     blend,
     blend_as_released,
+    draw_rotated_views,
     draw_views,
     middle_view,
     num_views,
+    render_rotated_views,
     render_views,
 )
 from kcd_teach.condensation import Mixture, paper_coefficients, released_coefficients
@@ -94,6 +96,82 @@ def test_draw_views_is_uniform(padding):
 def test_draw_views_refuses_a_wrong_padding(padding, error, message):
     with pytest.raises(error, match=message):
         draw_views(3, padding, torch.Generator())
+
+
+def turned(image: np.ndarray, turns: int) -> np.ndarray:
+    """A square image [C, H, H], turned counter-clockwise by so many quarters, pixel by pixel."""
+    side = image.shape[-1]
+    for _ in range(turns):
+        before, image = image, np.empty_like(image)
+        for y in range(side):
+            for x in range(side):
+                image[:, side - 1 - x, y] = before[:, y, x]  # what was on the right is now on top
+    return image
+
+
+@pytest.mark.parametrize(("channels", "side"), [(1, 5), (3, 4)])
+@pytest.mark.parametrize("padding", [0, 1, 2])
+def test_rotated_views_equal_the_plain_flip_turn_and_crop(padding, channels, side):
+    images = noise(30, channels, side, side)
+    views = draw_rotated_views(30, padding, torch.Generator().manual_seed(1))
+    shown = render_rotated_views(images, views, padding)
+    assert shown.shape == (120, channels, side, side)
+    assert shown.dtype == torch.uint8
+    for i, four in enumerate(views.tolist()):
+        flipped = images[i].numpy()[:, :, ::-1] if four[0] % 2 else images[i].numpy()
+        for turns, view in enumerate(four):
+            row, column = divmod(view // 2, 2 * padding + 1)
+            expected = oracles.view_of(turned(flipped, turns), row, column, 0, padding)
+            assert np.array_equal(shown[4 * i + turns].numpy(), expected), (i, turns)
+
+
+def test_the_four_rotations_of_a_corner():
+    image = torch.tensor([[[[1, 2], [3, 4]]]], dtype=torch.uint8)
+    shown = render_rotated_views(image, torch.zeros(1, 4, dtype=torch.int64), padding=0)
+    assert shown[:, 0].tolist() == [[[1, 2], [3, 4]], [[2, 4], [1, 3]], [[4, 3], [2, 1]], [[3, 1], [4, 2]]]
+    flipped = render_rotated_views(image, torch.ones(1, 4, dtype=torch.int64), padding=0)
+    assert flipped[:2, 0].tolist() == [[[2, 1], [4, 3]], [[1, 3], [2, 4]]]
+
+
+def test_rotated_padding_is_black_and_comes_after_the_rotation():
+    white = torch.full((1, 1, 4, 4), 255, dtype=torch.uint8)
+    for shown in render_rotated_views(white, torch.zeros(1, 4, dtype=torch.int64), padding=2)[:, 0]:
+        assert shown.tolist() == [[0] * 4, [0] * 4, [0, 0, 255, 255], [0, 0, 255, 255]]
+
+
+def test_unrotated_view_is_the_usual_one():
+    images, views = noise(20, 3, 6, 6), draw_rotated_views(20, 2, torch.Generator().manual_seed(2))
+    assert {0, 1} == set((views[:, 0] % 2).tolist())
+    # Flip, then crop here; crop, then flip there: a flipped view sees the mirrored column.
+    row, column = views[:, 0] // 2 // 5, views[:, 0] // 2 % 5
+    flip = views[:, 0] % 2
+    mirrored = (row * 5 + torch.where(flip == 1, 4 - column, column)) * 2 + flip
+    assert torch.equal(render_rotated_views(images, views, 2)[::4], render_views(images, mirrored, 2))
+
+
+@pytest.mark.parametrize("padding", [1, 2])
+def test_rotated_views_share_the_flip_and_have_crops_of_their_own(padding):
+    views = draw_rotated_views(20_000, padding, torch.Generator().manual_seed(0))
+    assert views.shape == (20_000, 4)
+    assert bool((views % 2 == views[:, :1] % 2).all())
+    side = (2 * padding + 1) ** 2
+    corners = views // 2
+    pairs = torch.bincount(corners[:, 1] * side + corners[:, 3], minlength=side**2).double()
+    expected, degrees = 20_000 / side**2, side**2 - 1
+    chi_squared = ((pairs - expected) ** 2 / expected).sum().item()
+    assert abs(chi_squared - degrees) < 4 * (2 * degrees) ** 0.5  # all pairs of corners alike: independent
+    assert abs((views[:, 0] % 2).double().mean().item() - 0.5) < 0.02
+
+
+def test_draw_rotated_views_repeats_with_its_seed_only():
+    first, again, other = (draw_rotated_views(50, 2, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_images_that_are_not_square_cannot_be_rotated():
+    with pytest.raises(ValueError, match=r"images must be square to be rotated, got \[4, 6\] pixels"):
+        render_rotated_views(noise(2, 3, 4, 6), torch.zeros(2, 4, dtype=torch.int64), 1)
 
 
 def test_blend_rounds_exactly_to_the_nearest():

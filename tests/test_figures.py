@@ -14,6 +14,10 @@ IMAGES = GENERATOR.integers(0, 256, (6, 1, 8, 8), dtype=np.uint8)
 VALUES = GENERATOR.random(300)
 STAGES = np.array([[0, 0, 0, 0], [0, 1, 2, 0], [0, 0, 1, 2]], dtype=np.int8)
 TABLE = {"one": {0: 80.0, 1: 81.0, 2: 82.0}, "two": {0: 83.0, 1: 84.5, 2: 85.0}}
+ZOO = {
+    "A": (TABLE["one"], {0: 81.0, 1: 82.1, 2: 82.9}),
+    "B": (TABLE["one"], {0: 79.0, 1: 83.0, 2: 82.0}),
+}
 
 PICTURES = {
     "accuracy_by_condition": lambda: figures.accuracy_by_condition(TABLE, "two", "title"),
@@ -36,6 +40,31 @@ PICTURES = {
     "ranking": lambda: figures.ranking(VALUES, (VALUES < 0.5).astype(np.int8) * 2, "title"),
     "schedule": lambda: figures.schedule([10, 8, 6], 0.8),
     "kept_through_stages": lambda: figures.kept_through_stages(STAGES, "title"),
+    "tap_map": lambda: figures.tap_map(
+        IMAGES[0],
+        {side: [IMAGES[0, 0], IMAGES[1, 0], VALUES[:6], VALUES[:3]] for side in ("teacher", "student")},
+        {side: ["1 × 8 × 8", "1 × 8 × 8", "6", "3"] for side in ("teacher", "student")},
+        {"one": {"A": (["logits"], False)}, "self-made": {"B": (["f0", "f1"], False), "C": (["f1", "pooled"], True)}},
+        "title",
+    ),
+    "predictions_beside": lambda: figures.predictions_beside(
+        IMAGES[0], ["a", "b"], 0, {"teacher": VALUES[:2], "student": VALUES[2:4]}, "title"
+    ),
+    "attention_maps": lambda: figures.attention_maps(
+        IMAGES[:2], {"teacher": [IMAGES[:2, 0]] * 2, "student": [IMAGES[2:4, 0]] * 2}, "they differ", "title"
+    ),
+    "relations": lambda: figures.relations(
+        {"A": {"teacher": np.eye(4), "student": np.ones((4, 4)) / 4}}, ["a", "b"], "one is sharper", "title"
+    ),
+    "contrast_scores": lambda: figures.contrast_scores(
+        {"before": (VALUES[:9], VALUES.reshape(-1, 6)[:9]), "after": (VALUES[:9] + 1, VALUES.reshape(-1, 6)[:9])},
+        "title",
+    ),
+    "rotated_views": lambda: figures.rotated_views(
+        IMAGES[:3], IMAGES, VALUES[:18].reshape(3, 6), 1, "one of three is recognised", "title"
+    ),
+    "method_zoo": lambda: figures.method_zoo(ZOO, {"first": ["A"], "second": ["B"]}, 0.85, "title", "* a note"),
+    "published_gains": lambda: figures.published_gains({"A": [0.5, 0.7]}, {"A": [-0.1, 0.2, 0.3]}, "title"),
 }
 
 
@@ -64,6 +93,33 @@ def test_reading_follows_the_data():
     )
     noisy = {**better, "two": {0: 79.0, 1: 83.0, 2: 82.0}}
     assert "not to be told apart by these runs: two" in figures.differences_to(noisy, "one", "").reading
+
+
+def test_the_zoo_counts_what_is_clear_and_what_chance_would_give():
+    reading = PICTURES["method_zoo"]().reading
+    assert "ahead by more than the noise: A (+1.00 ± 0.25); behind by more than the noise: none" in reading
+    assert "1 of 2 intervals leave out zero; without any true difference 0.10 would on average, and 10 %" in reading
+    assert "The mean of all differs by +0.67 ± 1.98." in reading
+    assert "costs 85 % of the presentations" in reading
+
+
+def test_the_pooled_score_of_a_contrast_is_a_share_of_pairs_won():
+    own, others = np.array([0.5, 0.9]), np.array([[0.1, 0.6], [0.2, 0.3]])
+    picture = figures.contrast_scores({"now": (own, others)}, "title")
+    assert "now the own sample scores above 75 % of the others" in picture.reading
+
+
+def test_table_is_html_for_any_theme_and_stable_text():
+    table = figures.Table(["name", "number"], [["<a>", "1"], ["", "22"]], "A caption.", right=(1,))
+    bundle = table._repr_mimebundle_()
+    assert bundle["text/plain"] == "A caption.\nname  number\n<a>        1\n          22"
+    page = bundle["text/html"]
+    assert "<caption" in page
+    assert page.count('scope="col"') == 2
+    assert "&lt;a&gt;" in page
+    assert not re.search(r"[^-]color:", page)
+    with pytest.raises(ValueError, match="every row needs 2 texts"):
+        figures.Table(["a", "b"], [["1"]], "")
 
 
 def test_comes_back_is_dropped_first_and_in_later():

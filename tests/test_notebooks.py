@@ -18,6 +18,7 @@ COURSE = [
     "03_learning_value",
     "04_em_feedback",
     "05_summary_condensation",
+    "07_any_distiller",
 ]
 each = pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
 

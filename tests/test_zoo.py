@@ -18,7 +18,7 @@ def test_readme_holds_the_tables_of_the_code():
 
 def test_all_networks_and_methods_of_the_published_table_are_there():
     assert len(zoo.benchmark_networks()) == 22
-    assert list_distillers() == "kd fitnet at sp vid rkd pkt crd wcord reviewkd sskd".split()
+    assert list_distillers() == ["kd", "fitnet", "at", "sp", "vid", "rkd", "pkt", "crd", "wcord", "reviewkd", "sskd"]
 
 
 def test_every_method_belongs_to_one_family_and_every_thing_has_a_source():

@@ -44,12 +44,21 @@ def first_normalisers(student_exponentials: Tensor, teacher_exponentials: Tensor
     return num_samples * torch.stack([student_exponentials.mean(), teacher_exponentials.mean()]).detach()
 
 
+def check_embeddings(student: Tensor, teacher: Tensor) -> None:
+    """Raise ValueError unless both are [B, d]."""
+    check_features(student, teacher, "B D")
+    if student.shape != teacher.shape:
+        raise ValueError(f"both embeddings must have one width, got {student.shape[1]} and {teacher.shape[1]}")
+
+
 def check_contrast(student: Tensor, teacher: Tensor, student_bank: Tensor, teacher_bank: Tensor, ids: Tensor) -> None:
     """Raise ValueError unless embeddings [B, d], banks [N, d] and contrasts int64 [B, 1 + K] fit together."""
-    check_features(student, teacher, "B D")
+    check_embeddings(student, teacher)
     for name, bank in (("student_bank", student_bank), ("teacher_bank", teacher_bank)):
         if bank.ndim != 2 or bank.shape[1] != student.shape[1]:
             raise ValueError(f"{name} must be [N, {student.shape[1]}] like the embeddings, got {list(bank.shape)}")
+    if len(student_bank) != len(teacher_bank):
+        raise ValueError(f"both banks must have a row per sample, got {len(student_bank)} and {len(teacher_bank)}")
     if ids.dtype != torch.int64 or ids.ndim != 2 or ids.shape[0] != len(student) or ids.shape[1] < 2:
         raise ValueError(
             f"contrasts must be int64 [{len(student)}, 1 + K] with K at least 1, got {ids.dtype} {list(ids.shape)}"

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from kcd_teach._checks import check_between
 from kcd_teach.distillers.kd import kd_loss
+from kcd_teach.distillers.precision import widen
 from kcd_teach.protocol import Batch, Needs, Outputs
 
 
@@ -49,7 +50,7 @@ class Distiller(nn.Module):
     def forward(self, batch: Batch, student: Outputs, teacher: Outputs | None) -> Tensor:
         """Scalar loss of a batch. Cross-entropy and KD look at the unrotated views only."""
         logits = student.logits[:: self.needs.views]
-        loss = self.label_weight * F.cross_entropy(logits.float(), batch.labels)
+        loss = self.label_weight * F.cross_entropy(widen(logits), batch.labels)
         if teacher is None:
             return loss
         if self.teacher_weight:

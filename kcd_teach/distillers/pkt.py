@@ -15,7 +15,7 @@ def neighbour_probabilities(embedding: Tensor) -> Tensor:
     """How likely each sample of a batch [B, D] is to choose each one as its neighbour, rows summing to 1, [B, B]."""
     length: Tensor = embedding.norm(dim=1, keepdim=True)
     unit = embedding / (length + EPSILON)
-    similarity = (unit @ unit.T + 1) / 2
+    similarity = ((unit @ unit.T + 1) / 2).clamp(min=0)
     return similarity / similarity.sum(dim=1, keepdim=True)
 
 

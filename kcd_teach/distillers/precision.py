@@ -10,11 +10,12 @@ from torch import Tensor
 P = ParamSpec("P")
 
 
-def _widen(value: Any) -> Any:
+def widen(value: Any) -> Any:
+    """Half precision to float32, in lists too; everything else as it is."""
     if isinstance(value, Tensor):
         return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
     if isinstance(value, list | tuple):
-        return type(value)(_widen(part) for part in value)
+        return type(value)(widen(part) for part in value)
     return value
 
 
@@ -27,8 +28,8 @@ def full_precision(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
 
     @functools.wraps(loss)
     def widened(*arguments: P.args, **settings: P.kwargs) -> Tensor:
-        wide: Any = [_widen(value) for value in arguments]
-        named: Any = {name: _widen(value) for name, value in settings.items()}
+        wide: Any = [widen(value) for value in arguments]
+        named: Any = {name: widen(value) for name, value in settings.items()}
         with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
             return loss(*wide, **named)
 

@@ -60,7 +60,7 @@ def reviewkd_loss(student_features: Sequence[Tensor], teacher_features: Sequence
         >>> reviewkd_loss([torch.zeros(1, 1, 8, 8)], [torch.full((1, 1, 8, 8), 2.0)]).item()
         4.0
     """
-    if len(student_features) != len(teacher_features):
+    if len(student_features) != len(teacher_features) or not student_features:
         raise ValueError(f"both need the same levels, got {len(student_features)} and {len(teacher_features)}")
     total = torch.zeros((), device=student_features[0].device, dtype=student_features[0].dtype)
     for student, teacher in zip(student_features, teacher_features, strict=True):

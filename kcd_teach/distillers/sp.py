@@ -37,7 +37,7 @@ def sp_loss(student_feature: Tensor, teacher_feature: Tensor) -> Tensor:
         >>> round(sp_loss(alike, 7 * alike).item(), 4), round(sp_loss(alike, apart).item(), 4)
         (0.0, 0.2929)
     """
-    check_features(student_feature.flatten(1), teacher_feature.flatten(1), "B D")
+    check_features(student_feature, teacher_feature, "B ...")
     return F.mse_loss(similarities(student_feature), similarities(teacher_feature.detach()))
 
 

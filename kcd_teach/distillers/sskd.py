@@ -62,7 +62,7 @@ def well_told(answers: Tensor, truth: Tensor, ratio: float) -> Tensor:
 def keep_lowest(level: Tensor, ratio: float) -> Tensor:
     """Mark all zeros of int64 [n], and of the w other entries the floor(ratio w) lowest, ties by position."""
     right = (level == 0).sum()
-    kept = right + ((len(level) - right) * ratio).floor()
+    kept = right + ((len(level) - right).double() * ratio).floor()
     place = torch.empty_like(level)
     place[torch.sort(level, stable=True).indices] = torch.arange(len(level), device=level.device)
     return place < kept
@@ -93,6 +93,11 @@ def transformed_loss(
     """
     for name, logits in (("student_logits", student_logits), ("teacher_logits", teacher_logits)):
         check_logits(name, logits)
+    if student_logits.shape != teacher_logits.shape or len(student_logits) != VIEWS * len(labels):
+        raise ValueError(
+            f"student_logits and teacher_logits must be [4 B, C] for B labels, got {list(student_logits.shape)}, "
+            f"{list(teacher_logits.shape)} and {len(labels)} labels"
+        )
     _, student = normal_and_rotated(student_logits)
     _, teacher = normal_and_rotated(teacher_logits.detach())
     kept = well_told(teacher, labels.repeat_interleave(VIEWS - 1), ratio)

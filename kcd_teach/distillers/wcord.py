@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.parametrizations import spectral_norm
 
-from kcd_teach._checks import check_at_least, check_between, check_choice, check_features
-from kcd_teach.distillers.contrast import ContrastMemory, check_contrast, contrast_needs, scores
+from kcd_teach._checks import check_at_least, check_between, check_choice
+from kcd_teach.distillers.contrast import ContrastMemory, check_contrast, check_embeddings, contrast_needs, scores
 from kcd_teach.distillers.crd import crd_loss
 from kcd_teach.distillers.distiller import Distiller
 from kcd_teach.distillers.precision import full_precision
@@ -86,7 +86,7 @@ def transport_loss(
     Returns:
         Scalar, 0 .. 2.
     """
-    check_features(student_embedding, teacher_embedding, "B D")
+    check_embeddings(student_embedding, teacher_embedding)
     cost = 1 - teacher_embedding @ student_embedding.T
     return (transport_plan(cost.detach(), regularisation, iterations) * cost).sum()
 

@@ -1,11 +1,21 @@
 """What does it look like? Every figure of the course; arrays in, :class:`Picture` out."""
 
+from kcd_teach.figures.compared import (
+    attention_maps,
+    contrast_scores,
+    predictions_beside,
+    relations,
+    rotated_views,
+    tap_map,
+)
 from kcd_teach.figures.feedback import lower_bound, moving_cut
 from kcd_teach.figures.images import TilePlot, draw_prediction, image_rows, mixtures, show_image, soft_labels
+from kcd_teach.figures.methods import method_zoo, published_gains
 from kcd_teach.figures.picture import Picture, shrink_png
 from kcd_teach.figures.runs import accuracy_against_cost, accuracy_by_condition, differences_to, learning_curves
 from kcd_teach.figures.stages import RankingPlot, SchedulePlot, comes_back, kept_through_stages, ranking, schedule
 from kcd_teach.figures.style import ROLES, VALUE_MAP, Role, colour, new_figure, new_mosaic
+from kcd_teach.figures.table import Table
 from kcd_teach.figures.values import (
     agreement,
     distributions,
@@ -25,12 +35,15 @@ __all__ = [
     "RankingPlot",
     "Role",
     "SchedulePlot",
+    "Table",
     "TilePlot",
     "accuracy_against_cost",
     "accuracy_by_condition",
     "agreement",
+    "attention_maps",
     "colour",
     "comes_back",
+    "contrast_scores",
     "differences_to",
     "distributions",
     "draw_prediction",
@@ -39,19 +52,25 @@ __all__ = [
     "kept_through_stages",
     "learning_curves",
     "lower_bound",
+    "method_zoo",
     "mixtures",
     "moving_cut",
     "new_figure",
     "new_mosaic",
     "ordered_curve",
     "per_class",
+    "predictions_beside",
+    "published_gains",
     "ranking",
+    "relations",
     "resemblance",
+    "rotated_views",
     "scatter",
     "schedule",
     "shares",
     "show_image",
     "shrink_png",
     "soft_labels",
+    "tap_map",
     "trajectories",
 ]

@@ -6,10 +6,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from kcd_teach.distillers import Distiller, Taps
-from kcd_teach.distillers import _DISTILLERS as METHODS  # noqa: F401  (re-exported for the tests)
+from kcd_teach.distillers import Distiller, Taps, distiller_class, list_distillers
 from kcd_teach.protocol import Batch, Outputs
 
+METHODS: dict[str, type[Distiller]] = {name: distiller_class(name) for name in list_distillers()}
 CLASSES = 5
 # Other widths and sizes on the two sides, wherever a method can live with it.
 STUDENT_TAPS = ((2, 8, 8), (3, 8, 8), (4, 4, 4), (6, 4, 4), (6,))

@@ -199,6 +199,19 @@ def test_module_adds_labels_kd_and_the_contrast_with_the_banks_as_they_were():
     assert [feature.grad is not None for feature in student.features] == [False] * 4 + [True]
 
 
+def test_temperature_reaches_the_loss():
+    distiller = build("crd", contrast_temperature=0.5)
+    batch, student, teacher = batch_for(distiller), *(outputs_for(distiller, role) for role in ("student", "teacher"))
+    memory = distiller.memory
+    with torch.no_grad():
+        embedded = [
+            F.normalize(memory.student_embed(student.features[4]), dim=1),
+            F.normalize(memory.teacher_embed(teacher.features[4]), dim=1),
+        ]
+        expected = crd_loss(*embedded, memory.student_bank, memory.teacher_bank, batch.contrasts, temperature=0.5)
+    assert distiller.method_loss(batch, student, teacher).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
 def test_normalisers_are_those_of_the_first_batch_for_the_whole_run():
     distiller = build("crd")
     assert distiller.memory.normalisers.tolist() == [0.0, 0.0]

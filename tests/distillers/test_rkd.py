@@ -83,6 +83,10 @@ def test_gradient_passes_through_the_mean_distance():
     assert (student * student.grad).sum().item() == pytest.approx(0.0, abs=1e-10)
 
 
+def test_two_samples_are_always_arranged_alike():
+    assert rkd_loss(noise(2, 3, seed=14), noise(2, 5, seed=15)).item() == pytest.approx(0.0, abs=1e-12)
+
+
 def test_one_sample_has_no_relations():
     with pytest.raises(ValueError, match="this loss compares samples with each other and needs at least 2, got 1"):
         rkd_loss(torch.zeros(1, 3), torch.zeros(1, 3))
