@@ -162,13 +162,13 @@ def distill(
 
     Interrupting it stops between two batches; iterating again goes on from there. With ``checkpoint`` the state is
     saved after every epoch and at an interrupt, and a later call with the same arguments goes on from the file, with
-    the same result as if it had never stopped: bit for bit with a bare teacher, and up to rounding with remembered
-    answers, because the teacher is then asked in batches of other sizes.
+    the same result as if it had never stopped: bit for bit with a bare teacher, and up to rounding with a store in
+    memory, because the teacher is then asked in batches of other sizes.
 
     Args:
         student: network to train, ``student(images) -> logits [B, C]``.
         dataset: what to train and test on.
-        teacher: network, or :class:`Knowledge` to share its remembered answers; ``None`` trains on labels alone.
+        teacher: network, or :class:`Knowledge` to share its stored answers; ``None`` trains on labels alone.
         recipe: how to optimise; the benchmark's by default.
         distiller: how knowledge is moved, a :class:`~kcd_teach.distillers.Distiller` or the name of one; KD by default.
             ``"kc-NAME"`` also condenses, with the condenser's defaults if none is given.

@@ -44,7 +44,7 @@ def test_networks_are_laid_out_channels_last_and_say_the_same():
 
 
 def test_an_unknown_precision_is_refused():
-    with pytest.raises(ValueError, match="precision='float16' is unknown; did you mean 'bfloat16'?"):
+    with pytest.raises(ValueError, match=r"precision='float16' is unknown; did you mean 'bfloat16'\?"):
         Recipe(precision="float16")
 
 
