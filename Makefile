@@ -22,7 +22,8 @@ notebooks: $(VENV)/.test           ## run all notebooks and store their outputs
 	$(PY) -m kcd_teach.notebooks execute notebooks/*.ipynb
 
 bench: $(VENV)/.test               ## measure speed (by hand; prints ratios)
-	$(PY) tests/benchmarks/speed.py
+	$(PY) -m tests.benchmarks.speed
+	$(PY) -m tests.benchmarks.engine
 
 studies: $(VENV)/.test             ## repeat every stored measurement (about two hours on two cores)
 	$(PY) -m kcd_teach.studies teacher

@@ -3,7 +3,8 @@
 - :mod:`kcd_teach.datasets`: which images?
 - :mod:`kcd_teach.augment`, :mod:`kcd_teach.batches`: which view of them, and which come next?
 - :mod:`kcd_teach.models`: who teaches, who learns?
-- :mod:`kcd_teach.knowledge`: what did the teacher say?
+- :mod:`kcd_teach.knowledge`, :mod:`kcd_teach.answers`: what does the teacher say, and where is it kept?
+- :mod:`kcd_teach.engine`: on which device, in which precision?
 - :mod:`kcd_teach.distillers`: how is knowledge moved?
 - :mod:`kcd_teach.protocol`: what do a method and the training loop say to each other?
 - :mod:`kcd_teach.condensation`: which knowledge moves? (this is KCD)

@@ -38,11 +38,14 @@ def check_between(argument: str, value: float, low: float, high: float, *, open_
 
 
 def check_logits(argument: str, logits: Tensor) -> None:
-    """Raise unless ``logits`` is a finite floating-point tensor of shape [B, C]."""
+    """Raise unless ``logits`` is a finite floating-point tensor of shape [B, C].
+
+    On an accelerator finiteness is not looked at, as that would wait for it; the loss and the values of an epoch are.
+    """
     if not isinstance(logits, Tensor) or not logits.is_floating_point() or logits.ndim != 2:
         seen = f"{logits.dtype} {list(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
         raise ValueError(f"{argument} must be a floating-point tensor of shape [B, C], got {seen}")
-    if not bool(torch.isfinite(logits).all()):
+    if logits.device.type == "cpu" and not bool(torch.isfinite(logits).all()):
         rows = torch.nonzero(~torch.isfinite(logits).all(dim=1)).flatten()
         raise ValueError(f"{argument} must be finite, but {len(rows)} of {len(logits)} rows hold NaN or infinity")
 

@@ -12,9 +12,9 @@ STAGES = 6
 """Stages of a run that is condensed by name; fewer if it has fewer epochs."""
 
 
-def choose_knowledge(teacher: nn.Module | Knowledge | None, dataset: Dataset) -> Knowledge | None:
+def choose_knowledge(teacher: nn.Module | Knowledge | None, dataset: Dataset, precision: str) -> Knowledge | None:
     """The teacher as something that can be asked, on the data set's device."""
-    knowledge = Knowledge(teacher, dataset) if isinstance(teacher, nn.Module) else teacher
+    knowledge = Knowledge(teacher, dataset, precision=precision) if isinstance(teacher, nn.Module) else teacher
     if knowledge is None:
         return None
     if not isinstance(knowledge, Knowledge):
@@ -23,7 +23,11 @@ def choose_knowledge(teacher: nn.Module | Knowledge | None, dataset: Dataset) ->
         raise ValueError(
             f"teacher holds answers for {knowledge.num_samples} images, dataset has {len(dataset.train_images)}"
         )
-    knowledge.to(dataset.train_images.device)
+    device = dataset.train_images.device
+    if knowledge.engine.device != device:
+        raise ValueError(
+            f"teacher's knowledge is on {knowledge.engine.device}, the run on {device}; make it from a data set there"
+        )
     return knowledge
 
 

@@ -116,13 +116,13 @@ class StageImages:
 
     Attributes:
         current: uint8 [N, C, H, W], what is shown in this stage.
-        mixed: bool [N], True where ``current`` differs from the original by a mixture of this preset.
+        mixed: bool [N], on the CPU, True where ``current`` differs from the original by a mixture of this preset.
     """
 
     def __init__(self, originals: Tensor, preset: str = "paper") -> None:
         self.originals = self.current = originals
         self.cumulative = preset == "released"
-        self.mixed = torch.zeros(len(originals), dtype=torch.bool, device=originals.device)
+        self.mixed = torch.zeros(len(originals), dtype=torch.bool)
 
     def apply(self, mixture: Mixture) -> None:
         """Start a stage: blend its boundary samples with their partners."""
@@ -137,17 +137,16 @@ class StageImages:
             )
             self.current = source.clone()
             self.current[boundary] = mix(source[boundary], source[partners], share)
-            self.mixed[boundary] = True
+            self.mixed[mixture.boundary] = True
 
     def state_dict(self) -> dict[str, Tensor]:
         """The mixed images only: ids int64 [M] and pixels uint8 [M, C, H, W]."""
         ids = torch.nonzero(self.mixed).flatten()
-        return {"ids": ids.cpu(), "pixels": self.current[ids].cpu()}
+        return {"ids": ids, "pixels": self.current[ids.to(self.current.device)].cpu()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restore the images of :meth:`state_dict`."""
-        ids = state["ids"].to(self.originals.device)
         self.mixed = torch.zeros_like(self.mixed)
-        self.mixed[ids] = True
+        self.mixed[state["ids"]] = True
         self.current = self.originals.clone()
-        self.current[ids] = state["pixels"].to(self.originals.device)
+        self.current[state["ids"].to(self.originals.device)] = state["pixels"].to(self.originals.device)

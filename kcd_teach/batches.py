@@ -49,13 +49,16 @@ def batches(
         views = torch.full_like(views, middle_view(dataset.padding))
     if recipe.drop_last:
         ids = ids[: len(ids) // recipe.batch_size * recipe.batch_size]
+        views = views[: len(ids)]
     device = dataset.train_images.device
-    parts = list(zip(ids.split(recipe.batch_size), views.split(recipe.batch_size), strict=False))
-    for number, (chosen, view) in enumerate(parts[first:], start=first):
-        here, view = chosen.to(device), view.to(device)
+    size = recipe.batch_size
+    # What the device needs of the order is sent once per epoch, not once per batch.
+    on_device = zip(ids.to(device).split(size), views.to(device).split(size), strict=True)
+    parts = list(zip(ids.split(size), views.split(size), on_device, strict=True))
+    for number, (chosen, seen, (here, view)) in enumerate(parts[first:], start=first):
         shown = dataset.normalise(render(images.current[here], view, dataset.padding))
         contrasts = None
         if pool is not None:
             own = torch.Generator().manual_seed(1_000_003 * generator.initial_seed() + number)
-            contrasts = pool.contrasts(chosen, needs.negatives, own).to(device)
-        yield Batch(chosen, view, dataset.train_labels[here], images.mixed[here], shown, contrasts)
+            contrasts = pool.contrasts(chosen, needs.negatives, own).to(device, non_blocking=True)
+        yield Batch(chosen, seen, dataset.train_labels[here], images.mixed[chosen], shown, contrasts)

@@ -95,7 +95,7 @@ def run_of(condition: Condition, seed: int, dataset: Dataset, knowledge: Knowled
     if condition.condenser:
         settings = {"stages": STAGES, "epochs": condition.epochs, "seed": seed, **condition.condenser}
         condenser = Condenser(len(dataset.train_images), **settings)
-    recipe = Recipe(epochs=condition.epochs)
+    recipe = Recipe(epochs=condition.epochs, precision="float32")
     if condition.temperature == 0:
         return distill(student, dataset, recipe=recipe, condenser=condenser, seed=seed)
     distiller: Distiller = KD(condition.temperature)

@@ -15,7 +15,7 @@ class Batch(NamedTuple):
     """Samples on their way to the networks.
 
     Attributes:
-        ids: int64 [B], on the CPU, distinct.
+        ids: int64 [B], distinct; on the CPU like views and mixed, so that bookkeeping waits for no accelerator.
         views: int64 [B], or [B, 4] with rotations; which crop and flip is shown (:mod:`kcd_teach.augment`).
         labels: int64 [B].
         mixed: bool [B], True for a mixture.

@@ -13,6 +13,7 @@ from kcd_teach.checkpoints import write_state
 from kcd_teach.condensation import Condenser, KeepAll
 from kcd_teach.datasets import Dataset
 from kcd_teach.distillers import Distiller
+from kcd_teach.engine import Engine
 from kcd_teach.knowledge import Knowledge
 from kcd_teach.preparation import Preparation
 from kcd_teach.recipe import EpochReport, Recipe
@@ -31,8 +32,10 @@ class SavedRun:
         self, student: nn.Module, dataset: Dataset, knowledge: Knowledge | None, distiller: Distiller,
         condenser: Condenser | KeepAll, recipe: Recipe, seed: int, checkpoint: Path | None,
     ) -> None:  # fmt: skip
+        self.engine = Engine(dataset.train_images.device, recipe.precision)
         self.student, self.dataset, self.knowledge, self.distiller = student, dataset, knowledge, distiller
         self.condenser, self.recipe, self.seed, self.checkpoint = condenser, recipe, seed, checkpoint
+        self.compiled = self.engine.compile(student) if recipe.compile else None
         self.images = StageImages(dataset.train_images, condenser.config["preset"])
         self.optimizer = recipe.optimizer([*student.parameters(), *distiller.student_parameters()])
         self.preparation = Preparation(distiller, recipe)
@@ -49,7 +52,7 @@ class SavedRun:
             "student": type(self.student).__name__,
             "parameters": sum(parameter.numel() for parameter in self.student.parameters()),
             "distiller": repr(self.distiller),
-            "recipe": dataclasses.asdict(self.recipe),
+            "recipe": {**dataclasses.asdict(self.recipe), "precision": self.engine.precision},
             "condenser": dict(self.condenser.config),
             "seed": self.seed,
         }

@@ -88,7 +88,7 @@ def accuracy_by_cost(records: list[dict[str, Any]]) -> dict[str, dict[float, dic
 @cache
 def _bundled(per_class: int) -> tuple[Dataset, Knowledge]:
     dataset = load_dataset("fashion-mnist-mini").first(per_class)
-    return dataset, Knowledge(load_teacher(dataset), dataset, remember=True)
+    return dataset, Knowledge(load_teacher(dataset), dataset, store="memory", precision="float32")
 
 
 def _measure(condition: Condition, seed: int, per_class: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from kcd_teach.checkpoints import read_state, stop_between_batches
 from kcd_teach.condensation import Condenser, KeepAll
 from kcd_teach.datasets import Dataset
 from kcd_teach.distillers import Distiller
+from kcd_teach.engine import Engine
 from kcd_teach.knowledge import Knowledge, accuracy
 from kcd_teach.protocol import Batch, Outputs, respond
 from kcd_teach.recipe import EpochReport, Recipe
@@ -102,7 +103,8 @@ class Distillation(SavedRun, Iterator[EpochReport]):
 
     def _train_on(self, batch: Batch) -> None:
         needs = self.distiller.needs
-        student = respond(self.student, batch.images, needs.features)
+        with self.engine.autocast():
+            student = respond(self._forward(batch), batch.images, needs.features)
         loss = self.distiller(batch, student, self._ask_teacher(batch))
         self.condenser.observe(batch.ids, student.logits[:: needs.views])  # + what the student finds hard
         self.optimizer.zero_grad()
@@ -110,6 +112,12 @@ class Distillation(SavedRun, Iterator[EpochReport]):
         self.optimizer.step()
         self._loss += loss.detach().double() * len(batch.ids)
         self._presentations += len(batch.ids)
+
+    def _forward(self, batch: Batch) -> nn.Module:
+        """The student, compiled for batches of full size if that is asked for."""
+        if self.compiled is not None and len(batch.ids) == self.recipe.batch_size:
+            return self.compiled
+        return self.student
 
     def _ask_teacher(self, batch: Batch) -> Outputs | None:
         return None if self.knowledge is None else self.knowledge(batch, self.distiller.needs)
@@ -120,7 +128,7 @@ class Distillation(SavedRun, Iterator[EpochReport]):
         loss = self._loss.item() / max(shown, 1)
         self._check_finite(loss, f"epoch {self.epoch + 1}")
         self.epoch += 1
-        test_accuracy = accuracy(self.student, self.dataset)
+        test_accuracy = accuracy(self.student, self.dataset, self.engine.precision)
         self._tick()
         report = EpochReport(
             self.epoch, stage, shown, self._presentations, self.recipe.rate(self.epoch), loss, test_accuracy,
@@ -154,13 +162,13 @@ def distill(
 
     Interrupting it stops between two batches; iterating again goes on from there. With ``checkpoint`` the state is
     saved after every epoch and at an interrupt, and a later call with the same arguments goes on from the file, with
-    the same result as if it had never stopped: bit for bit with a bare teacher, and up to rounding with remembered
-    answers, because the teacher is then asked in batches of other sizes.
+    the same result as if it had never stopped: bit for bit with a bare teacher, and up to rounding with a store in
+    memory, because the teacher is then asked in batches of other sizes.
 
     Args:
         student: network to train, ``student(images) -> logits [B, C]``.
         dataset: what to train and test on.
-        teacher: network, or :class:`Knowledge` to share its remembered answers; ``None`` trains on labels alone.
+        teacher: network, or :class:`Knowledge` to share its stored answers; ``None`` trains on labels alone.
         recipe: how to optimise; the benchmark's by default.
         distiller: how knowledge is moved, a :class:`~kcd_teach.distillers.Distiller` or the name of one; KD by default.
             ``"kc-NAME"`` also condenses, with the condenser's defaults if none is given.
@@ -179,9 +187,10 @@ def distill(
     recipe = recipe or Recipe()
     check_at_least("seed", seed, 0)
     if device is not None:
-        dataset, student = dataset.to(device), student.to(device)
-    knowledge = choose_knowledge(teacher, dataset)
+        dataset = dataset.to(device)
+    knowledge = choose_knowledge(teacher, dataset, recipe.precision)
     condenser = choose_condenser(condenser, distiller, dataset, recipe)
+    student = Engine(dataset.train_images.device, recipe.precision).prepare(student)
     method = choose_distiller(distiller, student, knowledge, dataset, seed).to(dataset.train_images.device)
     check_batches(method, condenser, dataset, recipe)
     with torch.random.fork_rng(devices=[]):

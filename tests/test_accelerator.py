@@ -9,11 +9,11 @@ from tests.tiny import tiny_dataset, tiny_networks, tiny_run
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
-@pytest.mark.parametrize("remember", [False, True], ids=["asked", "remembered"])
+@pytest.mark.parametrize("store", ["off", "memory"], ids=["asked", "remembered"])
 @pytest.mark.parametrize("preset", [None, "paper", "released"])
-def test_a_run_on_a_gpu_makes_the_plans_of_its_own_values_and_resumes(tmp_path, preset, remember):
+def test_a_run_on_a_gpu_makes_the_plans_of_its_own_values_and_resumes(tmp_path, preset, store):
     def run(checkpoint=None):
-        knowledge = Knowledge(tiny_networks()[1], tiny_dataset(), remember)
+        knowledge = Knowledge(tiny_networks()[1], tiny_dataset(), store)
         return tiny_run(preset, knowledge, device="cuda", checkpoint=checkpoint)
 
     whole, first = run(), run(tmp_path / "run.pt")

@@ -168,9 +168,9 @@ def test_continued_with_other_condensers(tmp_path, settings):
 @pytest.mark.parametrize("batch", [3, 13])
 @pytest.mark.parametrize("preset", ["paper", "released"])
 def test_interrupted_and_continued_with_remembered_answers(preset, batch):
-    whole = tiny_run(preset, Knowledge(tiny_networks()[1], tiny_dataset(), remember=True))
+    whole = tiny_run(preset, Knowledge(tiny_networks()[1], tiny_dataset(), store="memory"))
     list(whole)
-    run = tiny_run(preset, Knowledge(Interrupting(batch), tiny_dataset(), remember=True))
+    run = tiny_run(preset, Knowledge(Interrupting(batch), tiny_dataset(), store="memory"))
     with pytest.raises(KeyboardInterrupt):
         list(run)
     list(run)
@@ -183,7 +183,7 @@ def test_continued_from_a_checkpoint_with_an_empty_memory(tmp_path, preset, epoc
     """The memory is not saved. Asked again in batches of another size, the teacher may differ in the last digits."""
 
     def run():
-        knowledge = Knowledge(tiny_networks()[1], tiny_dataset(), remember=True)
+        knowledge = Knowledge(tiny_networks()[1], tiny_dataset(), store="memory")
         return tiny_run(preset, knowledge, checkpoint=tmp_path / "run.pt")
 
     first = run()

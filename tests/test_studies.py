@@ -40,7 +40,7 @@ def first_epoch(condition: str, seed: int):
     """A run of the study "students" begun again, and its stored record."""
     stored = next(r for r in studies.load_results("students") if (r["condition"], r["seed"]) == (condition, seed))
     dataset = load_dataset("fashion-mnist-mini").first(PER_CLASS)
-    knowledge = Knowledge(load_teacher(dataset), dataset, remember=True)
+    knowledge = Knowledge(load_teacher(dataset), dataset, store="memory")
     run = run_of(next(c for c in STUDIES["students"].conditions if c.name == condition), seed, dataset, knowledge)
     return next(run), run, stored
 

@@ -176,11 +176,11 @@ def test_teacher_is_asked_about_exactly_what_the_student_sees(preset):
     assert same(run.student.shown, run.knowledge.teacher.shown)
 
 
-@pytest.mark.parametrize("remember", [False, True], ids=["asked", "remembered"])
+@pytest.mark.parametrize("store", ["off", "memory"], ids=["asked", "remembered"])
 @pytest.mark.parametrize("preset", ["paper", "released"])
-def test_mixtures_of_a_stage_are_shown_to_the_teacher(preset, remember):
+def test_mixtures_of_a_stage_are_shown_to_the_teacher(preset, store):
     teacher, dataset = Watched(tiny_networks()[1], "asked"), tiny_dataset()
-    run = tiny_run(preset, Knowledge(teacher, dataset, remember), recipe={"augment": False})
+    run = tiny_run(preset, Knowledge(teacher, dataset, store), recipe={"augment": False})
     next(run), next(run)
     teacher.shown.clear()
     next(run)
@@ -189,13 +189,13 @@ def test_mixtures_of_a_stage_are_shown_to_the_teacher(preset, remember):
     assert len(mixtures) == 19
     assert all(image.numpy().tobytes() in seen for image in mixtures)
     # Those that are remembered need not be asked again.
-    assert sum(map(len, teacher.shown)) == (19 if remember else 29)
+    assert sum(map(len, teacher.shown)) == (29 if store == "off" else 19)
 
 
 @pytest.mark.parametrize("preset", ["paper", "released"])
 def test_knowledge_never_stores_what_the_teacher_said_of_a_mixture(preset):
     dataset, (_, teacher) = tiny_dataset(), tiny_networks()
-    knowledge = Knowledge(teacher, dataset, remember=True)
+    knowledge = Knowledge(teacher, dataset, store="memory")
     list(tiny_run(preset, knowledge))
     views = num_views(dataset.padding)
     ids, each = torch.arange(48).repeat_interleave(views), torch.arange(views).repeat(48)
@@ -203,18 +203,18 @@ def test_knowledge_never_stores_what_the_teacher_said_of_a_mixture(preset):
     pure = torch.zeros(len(ids), dtype=torch.bool)
     remembered = knowledge(Batch(ids, each, dataset.train_labels[ids], pure, images)).logits
     with torch.no_grad():
-        assert torch.allclose(remembered, teacher(images), atol=1e-5)
+        assert torch.allclose(remembered, teacher(images), rtol=1e-3, atol=1e-4)  # half precision
 
 
 @pytest.mark.parametrize("preset", [None, "paper", "released"])
 def test_remembering_changes_nothing_but_the_last_digits(preset):
     weights = []
-    for remember in (False, True):
-        run = tiny_run(preset, Knowledge(tiny_networks()[1], tiny_dataset(), remember))
+    for store in ("off", "memory"):
+        run = tiny_run(preset, Knowledge(tiny_networks()[1], tiny_dataset(), store))
         list(run)
         weights.append(torch.cat([value.flatten() for value in run.student.state_dict().values()]))
-    # Not bit-identical: the teacher is asked in batches of another size.
-    assert torch.allclose(*weights, atol=1e-4)
+    # Not bit-identical: stored answers are rounded to half precision, 2^-11 of their size.
+    assert torch.allclose(*weights, atol=2e-3)
 
 
 def test_teacher_gets_no_gradient_and_stays_as_it_was_even_after_train():
@@ -267,12 +267,12 @@ def test_bad_logits_of_the_student_stop_the_run(preset, teacher, message):
         next(run)
 
 
-@pytest.mark.parametrize("remember", [False, True], ids=["asked", "remembered"])
-def test_bad_logits_of_the_teacher_stop_the_run(remember):
+@pytest.mark.parametrize("store", ["off", "memory"], ids=["asked", "remembered"])
+def test_bad_logits_of_the_teacher_stop_the_run(store):
     _, teacher = tiny_networks()
     nn.init.constant_(teacher.fc.weight, float("nan"))
     with pytest.raises(ValueError, match="teacher_logits must be finite, but 10 of 10 rows hold NaN or infinity"):
-        list(tiny_run("paper", Knowledge(teacher, tiny_dataset(), remember)))
+        list(tiny_run("paper", Knowledge(teacher, tiny_dataset(), store)))
 
 
 def test_student_and_teacher_of_other_classes_do_not_fit():

@@ -41,7 +41,7 @@ def tiny_run(preset: str | None = "paper", teacher: nn.Module | Knowledge | None
     """Four epochs in two stages of 48 and 29 samples, 5 + 5 + 3 + 3 batches of 10; ``preset=None`` condenses nothing."""
     student, _ = tiny_networks(settings.pop("student_seed", 0))
     condenser = None if preset is None else Condenser(48, 0.6, 2, 4, preset, released_steps=1)
-    recipe = Recipe(**{"epochs": 4, "batch_size": 10, **settings.pop("recipe", {})})
+    recipe = Recipe(**{"epochs": 4, "batch_size": 10, "precision": "float32", **settings.pop("recipe", {})})
     settings = {"recipe": recipe, "condenser": condenser, **settings}
     return distill(student, settings.pop("dataset", tiny_dataset()), teacher or tiny_networks()[1], **settings)
 

@@ -1,4 +1,4 @@
-"""How fast is what people wait for? Run by hand: ``make bench``, or ``python tests/benchmarks/speed.py [--data FOLDER]``.
+"""How fast is what people wait for? Run by hand: ``make bench``, or ``python -m tests.benchmarks.speed [--data FOLDER]``.
 
 Every figure is a ratio of two things timed in turn in one run, or a time with its spread; absolute times are noisy.
 Writes data/results/speed.json.
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from kcd_teach import Condenser, Recipe, create_model, distill, load_dataset, load_teacher
-from kcd_teach.batches import Batch
+from kcd_teach.protocol import Batch, Outputs
 from kcd_teach.training import Distillation
 from kcd_teach.widgets import RatioExplorer
 
@@ -68,7 +68,7 @@ def bare_step(run: Distillation, batch: Batch) -> None:
     """The arithmetic of one step and nothing else: teacher, student, loss, backward, update."""
     with torch.no_grad():
         taught = run.knowledge.teacher(batch.images)
-    loss = run.distiller(batch.labels, run.student(batch.images), taught)
+    loss = run.distiller(batch, Outputs(run.student(batch.images)), Outputs(taught))
     run.optimizer.zero_grad()
     loss.backward()
     run.optimizer.step()

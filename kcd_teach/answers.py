@@ -1,0 +1,149 @@
+"""Where is kept what the teacher has said? Logits of every sample and view, in memory or in files on disk."""
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from platformdirs import user_cache_path
+from torch import Tensor, nn
+
+from kcd_teach.augment import num_views
+from kcd_teach.datasets import Dataset
+
+RESERVE = 1e9
+"""Bytes that must stay free on the disk."""
+
+
+class AnswerStore(Protocol):
+    """Half-precision logits by sample and view."""
+
+    def look_up(self, ids: Tensor, views: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits float16 [B, C] of ids and views int64 [B] on the CPU, and which of them are known, bool [B] there."""
+
+    def write(self, ids: Tensor, views: Tensor, logits: Tensor) -> None:
+        """Keep logits float16 [B, C]."""
+
+
+def shape_of(dataset: Dataset) -> tuple[int, int, int]:
+    """Samples, views, classes: a random crop and flip has few outcomes, so all of them can be kept."""
+    return len(dataset.train_images), num_views(dataset.padding), len(dataset.classes)
+
+
+def size_of(dataset: Dataset) -> int:
+    """Bytes that the answers to all views of a data set take; 1.62e9 for CIFAR-100."""
+    samples, views, classes = shape_of(dataset)
+    return 2 * samples * views * classes
+
+
+class MemoryAnswers:
+    """Answers on the device of the data set; they end with the process."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        device = dataset.train_images.device
+        self._logits = torch.zeros(shape_of(dataset), dtype=torch.float16, device=device)
+        # What is known is asked on the CPU, where ids and views are, so that no accelerator is ever waited for.
+        self._known = torch.zeros(shape_of(dataset)[:2], dtype=torch.bool)
+
+    def look_up(self, ids: Tensor, views: Tensor) -> tuple[Tensor, Tensor]:
+        """See :class:`AnswerStore`."""
+        device = self._logits.device
+        return self._logits[ids.to(device), views.to(device)], self._known[ids, views]
+
+    def write(self, ids: Tensor, views: Tensor, logits: Tensor) -> None:
+        """See :class:`AnswerStore`."""
+        device = self._logits.device
+        self._logits[ids.to(device), views.to(device)] = logits
+        self._known[ids, views] = True
+
+
+class DiskAnswers:
+    """Answers in two memory-mapped ``.npy`` files, shared by all runs and processes with the same teacher and data.
+
+    Beside each answer stands a checksum. An answer counts as known only if the two agree, so one that was cut short by
+    a kill, or overwritten by another process at the same moment, is asked again.
+
+    Args:
+        teacher, dataset: what the answers belong to; the file's name is a hash of both.
+        precision: in which the teacher is run.
+        folder: where the files are; by default a per-user cache.
+
+    Raises:
+        OSError: not enough room on the disk.
+    """
+
+    def __init__(self, teacher: nn.Module, dataset: Dataset, precision: str, folder: Path | None = None) -> None:
+        self.device = dataset.train_images.device
+        folder = folder or user_cache_path("kcd_teach") / "answers"
+        folder.mkdir(parents=True, exist_ok=True)
+        samples, views, classes = shape_of(dataset)
+        self.path = folder / f"{fingerprint(teacher, dataset, precision)[:32]}.npy"
+        if not self.path.exists():
+            _check_room(folder, size_of(dataset) + 8 * samples * views)
+            print(f"keeping the teacher's answers in {self.path}, up to {size_of(dataset) / 1e9:.2f} GB")
+        self._sums = _open_shared(self.path.with_suffix(".sums.npy"), np.int64, (samples, views))
+        self._logits = _open_shared(self.path, np.float16, (samples, views, classes))
+
+    def look_up(self, ids: Tensor, views: Tensor) -> tuple[Tensor, Tensor]:
+        """See :class:`AnswerStore`."""
+        place = ids.numpy(), views.numpy()
+        rows = np.ascontiguousarray(self._logits[place])
+        known = self._sums[place] == checksums(rows)
+        return torch.from_numpy(rows).to(self.device, non_blocking=True), torch.from_numpy(known)
+
+    def write(self, ids: Tensor, views: Tensor, logits: Tensor) -> None:
+        """See :class:`AnswerStore`."""
+        place, rows = (ids.numpy(), views.numpy()), logits.cpu().numpy()
+        self._logits[place] = rows
+        self._sums[place] = checksums(rows)
+
+
+def checksums(rows: np.ndarray) -> np.ndarray:
+    """A number other than 0 for each row of float16 [B, C], int64 [B]; 0 marks what was never written."""
+    bits = rows.view(np.uint16).astype(np.int64)
+    weights = np.arange(1, rows.shape[1] + 1, dtype=np.int64) * 2_654_435_761 % (2**31)
+    return np.asarray((bits + 1) @ weights + 1)
+
+
+def fingerprint(teacher: nn.Module, dataset: Dataset, precision: str) -> str:
+    """SHA-256 of all that a teacher's answer depends on: weights, images, normalisation, padding, precision."""
+    digest = hashlib.sha256(
+        f"{type(teacher).__name__} {dataset.mean} {dataset.std} {dataset.padding} {precision}".encode()
+    )
+    for name, value in teacher.state_dict().items():
+        digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    digest.update(str(list(dataset.train_images.shape)).encode())
+    digest.update(dataset.train_images.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _check_room(folder: Path, needed: float) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed + RESERVE > free:
+        raise OSError(
+            f"the teacher's answers would take {needed / 1e9:.2f} GB in {folder}, where {free / 1e9:.2f} GB are free; "
+            'choose another folder, or store="memory" or "off"'
+        )
+
+
+def _open_shared(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
+    """Open a file of zeros for reading and writing, made whole or not at all by whoever comes first."""
+    if not path.exists():
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        np.lib.format.open_memmap(part, mode="w+", dtype=dtype, shape=shape).flush()
+        try:
+            os.link(part, path)  # unlike a rename, this leaves the file of a faster process in place
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    opened: np.memmap = np.lib.format.open_memmap(path, mode="r+")
+    if opened.dtype != dtype or opened.shape != shape:
+        raise ValueError(f"{path} is not what it should be ({opened.dtype} {opened.shape}); delete it")
+    return opened

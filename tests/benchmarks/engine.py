@@ -1,0 +1,283 @@
+"""How fast is training, beside its bare arithmetic and beside the public code? Run by hand: ``make bench``.
+
+    python -m tests.benchmarks.engine [--data FOLDER] [--images N] [--repeats R] [--device DEVICE]
+
+All figures are ratios of work done in turn in this process, median and range over the repetitions. CIFAR-100 is looked
+for in ``--data`` and the usual folders; without it, random images of its shape are used, and the stored result says so.
+Writes data/results/engine.json.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from kcd_teach import Condenser, Knowledge, Recipe, create_model, distill, load_dataset, load_teacher
+from kcd_teach.datasets import Dataset
+from kcd_teach.engine import Engine
+from kcd_teach.protocol import Outputs
+from kcd_teach.training import Distillation
+from tests.benchmarks.public_loops import benchmark_style_epoch, torchdistill_epoch
+
+ROOT = Path(__file__).resolve().parents[2]
+PAIRS = {"R56>R20": ("resnet56", "resnet20"), "W40-2>W16-2": ("wrn_40_2", "wrn_16_2"), "V13>V8": ("vgg13", "vgg8")}
+SMALL_PAIRS = {"R20>R8": ("resnet20", "resnet8")}
+"""For whole runs of several epochs."""
+IMAGENET = 1_281_167
+Figures = dict[str, float]
+
+
+def random_images(count: int) -> Dataset:
+    """Images of CIFAR-100's shape that show nothing."""
+    draw = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=draw)
+    labels = torch.arange(count) % 100
+    classes = tuple(str(label) for label in range(100))
+    mean, std = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
+    return Dataset("random images", images, labels, images[:100], labels[:100], classes, mean, std, 4)
+
+
+def images_for(arguments: argparse.Namespace) -> Dataset:
+    """A slice of CIFAR-100, in whole batches, with a test set of 100 images, since only training is timed."""
+    count = arguments.images
+    try:
+        dataset = load_dataset("cifar100", arguments.data)
+    except RuntimeError:
+        dataset = random_images(count)
+    train = {"train_images": dataset.train_images[:count], "train_labels": dataset.train_labels[:count]}
+    return replace(dataset, **train, test_images=dataset.test_images[:100], test_labels=dataset.test_labels[:100])
+
+
+def pair_of(name: str, dataset: Dataset) -> tuple[nn.Module, nn.Module]:
+    """Student and teacher with random weights: speed does not depend on what they know."""
+    if name == "bundled":
+        return create_model("mini_resnet8", 10, 1, seed=0), load_teacher(dataset)
+    teacher, student = {**PAIRS, **SMALL_PAIRS}[name]
+    return create_model(student, seed=0), create_model(teacher, seed=1)
+
+
+def timed(work: Callable[[], Any], device: torch.device) -> float:
+    started = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started
+
+
+def figures(values: list[float]) -> Figures:
+    return {"median": statistics.median(values), "least": min(values), "most": max(values)}
+
+
+def in_turn(works: dict[str, Callable[[], Any]], repeats: int, device: torch.device) -> dict[str, list[float]]:
+    """Seconds of each work, all of them once per repetition, one after the other."""
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(repeats):
+        for name, work in works.items():
+            seconds[name].append(timed(work, device))
+    return seconds
+
+
+def ratio(above: list[float], below: list[float]) -> Figures:
+    return figures([a / b for a, b in zip(above, below, strict=True)])
+
+
+def epoch_of(run: Distillation) -> None:
+    """The batches of one epoch, without the evaluation that follows."""
+    run.student.train()
+    for batch in run._batches():
+        run._train_on(batch)
+
+
+def bare_steps(run: Distillation, count: int) -> Callable[[], None]:
+    """The arithmetic of as many steps on one constant batch: teacher, student, loss, backward, update."""
+    batch = next(run._batches())
+    assert run.knowledge is not None
+    teacher = run.knowledge.teacher.eval()
+
+    def step() -> None:
+        with run.engine.autocast():
+            with torch.no_grad():
+                taught = Outputs(teacher(batch.images))
+            said = Outputs(run.student(batch.images))
+        loss = run.distiller(batch, said, taught)
+        run.optimizer.zero_grad()
+        loss.backward()
+        run.optimizer.step()
+
+    return lambda: [step() for _ in range(count)]  # type: ignore[return-value]
+
+
+def throughput_over_bare_step(name: str, dataset: Dataset, repeats: int) -> Figures:
+    """Images per second of an epoch, teacher asked every time, over those of bare steps; 1 would be no overhead."""
+    student, teacher = pair_of(name, dataset)
+    run = distill(student, dataset, teacher, recipe=Recipe(epochs=1), seed=0)
+    steps = len(dataset.train_images) // 64
+    bare = bare_steps(run, steps)
+    bare()
+    seconds = in_turn({"bare": bare, "epoch": lambda: epoch_of(run)}, repeats, dataset.train_images.device)
+    return ratio(seconds["bare"], seconds["epoch"])
+
+
+def speedup_over_public_code(name: str, dataset: Dataset, repeats: int) -> dict[str, Figures]:
+    """Images per second of the engine, with an empty and with a full store, over those of the two public loops."""
+    student, teacher = pair_of(name, dataset)
+    theirs = {"student": pair_of(name, dataset)[0], "teacher": pair_of(name, dataset)[1]}
+    full = Knowledge(teacher, dataset, "memory")
+    epoch_of(distill(student, dataset, full, recipe=Recipe(epochs=1), seed=0))
+
+    def epoch(knowledge: Callable[[], Knowledge]) -> Callable[[], None]:
+        return lambda: epoch_of(distill(student, dataset, knowledge(), recipe=Recipe(epochs=1), seed=0))
+
+    works = {
+        "benchmark style": lambda: benchmark_style_epoch(theirs["student"], theirs["teacher"], dataset),
+        "torchdistill": lambda: torchdistill_epoch(theirs["student"], theirs["teacher"], dataset),
+        "cold": epoch(lambda: Knowledge(teacher, dataset, "memory")),
+        "warm": epoch(lambda: full),
+    }
+    seconds = in_turn(works, repeats, dataset.train_images.device)
+    return {
+        f"{ours} store over {public}": ratio(seconds[public], seconds[ours])
+        for public in ("benchmark style", "torchdistill") for ours in ("cold", "warm")
+    }  # fmt: skip
+
+
+def condensed_over_plain(name: str, dataset: Dataset, repeats: int) -> dict[str, Figures]:
+    """Seconds of a run of KC-KD at 70 % over one of KD, six epochs each: 0.85 by count, evaluation left out."""
+    student, teacher = pair_of(name, dataset)
+    full = Knowledge(teacher, dataset, "memory")
+    recipe = Recipe(epochs=6)
+
+    def whole(knowledge: nn.Module | Knowledge, condensed: bool) -> Callable[[], None]:
+        def work() -> None:
+            condenser = Condenser(len(dataset.train_images), 0.7, 6, 6) if condensed else None
+            for _ in distill(student, dataset, knowledge, recipe=recipe, condenser=condenser, seed=0):
+                pass
+
+        return work
+
+    for condensed in (False, True):
+        whole(full, condensed)()
+    works = {
+        "off KC": whole(teacher, True), "off KD": whole(teacher, False),
+        "warm KC": whole(full, True), "warm KD": whole(full, False),
+    }  # fmt: skip
+    seconds = in_turn(works, repeats, dataset.train_images.device)
+    return {
+        "store off": ratio(seconds["off KC"], seconds["off KD"]),
+        "warm store": ratio(seconds["warm KC"], seconds["warm KD"]),
+    }
+
+
+def condensation_over_epoch(dataset: Dataset, repeats: int) -> Figures:
+    """Observing and ranking 50,000 samples over an epoch of R56>R20 on as many, scaled from bare steps."""
+    student, teacher = pair_of("R56>R20", dataset)
+    bare = bare_steps(distill(student, dataset, teacher, recipe=Recipe(epochs=1)), 4)
+    logits = torch.randn(64, 100)
+
+    def condense() -> None:
+        condenser = Condenser(50_000, stages=2, epochs=2)
+        for ids in torch.arange(50_000).split(64):
+            condenser.observe(ids, logits[: len(ids)])
+        condenser.end_epoch()
+
+    bare()
+    seconds = in_turn({"condense": condense, "steps": bare}, repeats, torch.device("cpu"))
+    return ratio(seconds["condense"], [four / 4 * 50_000 / 64 for four in seconds["steps"]])
+
+
+def plan_time(repeats: int) -> Figures:
+    """Seconds to rank and plan a stage of ImageNet's size."""
+
+    def plan() -> float:
+        condenser = Condenser(IMAGENET, stages=2, epochs=2)
+        condenser.record(torch.arange(IMAGENET), torch.rand(IMAGENET))
+        return timed(condenser.end_epoch, torch.device("cpu"))
+
+    return figures([plan() for _ in range(repeats)])
+
+
+def linearity(dataset: Dataset, repeats: int) -> dict[str, Figures]:
+    """Seconds with twice the samples, and with twice the epochs, over twice the seconds; 1 is linear."""
+    student, teacher = create_model("resnet8", seed=0), create_model("resnet14", seed=1)
+    count = len(dataset.train_images) // 2
+    half = replace(dataset, train_images=dataset.train_images[:count], train_labels=dataset.train_labels[:count])
+
+    def whole(shown: Dataset, epochs: int) -> Callable[[], None]:
+        return lambda: [None for _ in distill(student, shown, teacher, recipe=Recipe(epochs=epochs))]  # type: ignore[return-value]
+
+    works = {"once": whole(half, 2), "samples": whole(dataset, 2), "epochs": whole(half, 4)}
+    seconds = in_turn(works, repeats, dataset.train_images.device)
+    return {name: figures([b / (2 * a) for a, b in zip(seconds["once"], seconds[name], strict=True)])
+            for name in ("samples", "epochs")}  # fmt: skip
+
+
+def peak_memory(data: Path | None) -> Figures:
+    """GB that a run on all of CIFAR-100's 50,000 images adds to a process that has imported torch, store off."""
+    code = f"""
+import argparse, resource, torch
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+from tests.benchmarks.engine import *
+dataset = images_for(argparse.Namespace(data={str(data) if data else None!r}, images=50_000))
+student, teacher = pair_of("R56>R20", dataset)
+run = distill(student, dataset, teacher, recipe=Recipe(epochs=240), condenser=Condenser(50_000))
+batches = run._batches()
+for _ in range(4):
+    run._train_on(next(batches))
+run.condenser.end_epoch()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6)
+"""
+    out = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True)
+    return figures([float(out.splitlines()[-1])])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=None, help="folder with cifar100.npz")
+    parser.add_argument("--images", type=int, default=512, help="training images timed, a multiple of 128")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    dataset = images_for(arguments).to(arguments.device)
+    bundled = load_dataset("fashion-mnist-mini").first(200).to(arguments.device)
+    few = arguments.repeats
+    measured: dict[str, Figures] = {}
+
+    def note(name: str, found: Figures) -> None:
+        measured[name] = found
+        print(f"{name:72} {found['median']:.4f}  ({found['least']:.4f} .. {found['most']:.4f})", flush=True)
+
+    for name in (*PAIRS, "bundled"):
+        shown = bundled if name == "bundled" else dataset
+        note(f"{name}: throughput of an epoch over bare steps", throughput_over_bare_step(name, shown, few))
+    for name in ("R56>R20", "W40-2>W16-2"):
+        for what, found in speedup_over_public_code(name, dataset, few).items():
+            note(f"{name}: images per second, {what}", found)
+    for name in ("R20>R8", "bundled"):
+        for what, found in condensed_over_plain(name, bundled if name == "bundled" else dataset, few).items():
+            note(f"{name}: time of KC-KD 70% over KD, {what}", found)
+    for what, found in linearity(dataset, few).items():
+        note(f"time with twice the {what} over twice the time", found)
+    note("condenser over an epoch of R56>R20, 50,000 samples", condensation_over_epoch(dataset, few))
+    note("plan of one stage, 1,281,167 samples (s)", plan_time(few))
+    note("memory of a CIFAR-100 run beyond torch (GB)", peak_memory(arguments.data))
+    setting = {
+        "device": arguments.device, "precision": Engine(arguments.device).precision, "threads": torch.get_num_threads(),
+        "images": f"{len(dataset.train_images)} of {dataset.name}", "repeats": few,
+        "torch": torch.__version__, "python": platform.python_version(), "machine": platform.machine(),
+    }  # fmt: skip
+    out = ROOT / "data" / "results" / "engine.json"
+    out.write_text(json.dumps({"setting": setting, "measured": measured}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

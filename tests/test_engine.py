@@ -1,0 +1,89 @@
+import pytest
+import torch
+from torch import nn
+
+from kcd_teach import engine as module
+from kcd_teach.engine import Engine, fastest_precision
+from kcd_teach.recipe import Recipe
+from tests.tiny import outcome, same, tiny_run
+
+
+def test_auto_is_probed_once_and_says_what_it_found(monkeypatch):
+    probes = []
+    monkeypatch.setattr(module, "_probe", lambda device, enabled: probes.append(enabled) or (1.0 if enabled else 2.0))
+    fastest_precision.cache_clear()
+    try:
+        assert Engine("cpu").precision == Engine("cpu", "auto").precision == "bfloat16"
+        assert probes == [False, True]
+    finally:
+        fastest_precision.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("full", "half", "chosen"), [(2.0, 1.0, "bfloat16"), (1.1, 1.0, "float32"), (1.0, 9.0, "float32")]
+)
+def test_bfloat16_is_chosen_only_if_it_is_clearly_faster(monkeypatch, full, half, chosen):
+    monkeypatch.setattr(module, "_probe", lambda device, enabled: half if enabled else full)
+    assert fastest_precision.__wrapped__("cpu") == chosen
+
+
+def test_the_real_probe_leaves_the_random_state_alone():
+    before = torch.get_rng_state()
+    assert fastest_precision.__wrapped__("cpu") in ("bfloat16", "float32")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_networks_are_laid_out_channels_last_and_say_the_same():
+    network = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5)).eval()
+    images = torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        before = network(images)
+        prepared = Engine("cpu", "float32").prepare(network)
+        assert prepared[0].weight.is_contiguous(memory_format=torch.channels_last)
+        assert torch.allclose(prepared(images), before, atol=1e-5)
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match=r"precision='float16' is unknown; did you mean 'bfloat16'\?"):
+        Recipe(precision="float16")
+
+
+@pytest.mark.parametrize("preset", [None, "paper"])
+def test_bfloat16_learns_and_keeps_weights_and_values_in_full_precision(preset):
+    run = tiny_run(preset, recipe={"precision": "bfloat16"})
+    reports = list(run)
+    exact = list(tiny_run(preset))
+    assert {value.dtype for value in run.student.state_dict().values()} == {torch.float32, torch.int64}
+    assert [report.active for report in reports] == [report.active for report in exact]
+    for ours, theirs in zip(reports, exact, strict=True):
+        assert ours.train_loss == pytest.approx(theirs.train_loss, rel=0.1)
+    assert run.config["recipe"]["precision"] == "bfloat16"
+
+
+def test_a_checkpoint_of_another_precision_is_refused(tmp_path):
+    next(tiny_run(recipe={"precision": "bfloat16"}, checkpoint=tmp_path / "run.pt"))
+    with pytest.raises(ValueError, match=r"its recipe is .*'bfloat16'.*, here it is .*'float32'"):
+        tiny_run(checkpoint=tmp_path / "run.pt")
+
+
+def test_compiled_runs_use_the_compiled_student_for_full_batches_only(monkeypatch):
+    sizes = []
+
+    class Compiled(nn.Module):
+        def __init__(self, network: nn.Module) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, images):
+            sizes.append(len(images))
+            return self.network(images)
+
+    monkeypatch.setattr(module.torch, "compile", lambda network, **settings: Compiled(network))
+    run, plain = tiny_run(None, recipe={"compile": True}), tiny_run(None)
+    list(run), list(plain)
+    assert sizes == [10] * 16  # four full batches of ten in each of four epochs, and one of eight that is not compiled
+    assert same(outcome(run)["student"], outcome(plain)["student"])
+
+
+def test_an_engine_says_what_it_is():
+    assert repr(Engine("cpu", "float32")) == repr(Engine(torch.device("cpu"), "float32")) == "Engine(cpu, float32)"
