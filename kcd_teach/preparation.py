@@ -41,16 +41,18 @@ class Preparation:
         """Is there nothing left to prepare?"""
         return self.epoch >= self.epochs
 
-    def step(self, batch: Batch, teacher: Outputs | None) -> Tensor:
-        """Learn from what the teacher says about a batch; returns the loss, a scalar."""
-        assert self._optimizer is not None
+    def loss(self, batch: Batch, teacher: Outputs | None) -> Tensor:
+        """What is learned from what the teacher says about a batch, a scalar."""
         assert teacher is not None
+        return self.distiller.preparation_loss(batch, teacher)
+
+    def step(self, loss: Tensor) -> None:
+        """One step of the method's own parts towards a smaller loss."""
+        assert self._optimizer is not None
         self._recipe.set_rate(self._optimizer, self.epoch + 1)
-        loss = self.distiller.preparation_loss(batch, teacher)
         self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.step()
-        return loss.detach()
 
     def state_dict(self) -> dict[str, Any]:
         """How far it is; what was learned is part of the distiller."""

@@ -75,7 +75,10 @@ class Distillation(SavedRun, Iterator[EpochReport]):
         everything = torch.arange(len(self.dataset.train_images))
         shuffled = self._shuffled(everything, PREPARATION_SEED + self.preparation.epoch)
         for batch in self._stoppable(shuffled, interrupted):
-            self._loss += self.preparation.step(batch, self._ask_teacher(batch)).double()
+            with self.engine.autocast():
+                loss = self.preparation.loss(batch, self._ask_teacher(batch))
+            self.preparation.step(loss)
+            self._loss += loss.detach().double()
         self._check_finite(self._loss.item(), f"preparation epoch {self.preparation.epoch + 1}")
         self.preparation.epoch += 1
         self._batches_done, self._loss = 0, torch.zeros_like(self._loss)
@@ -105,7 +108,7 @@ class Distillation(SavedRun, Iterator[EpochReport]):
         needs = self.distiller.needs
         with self.engine.autocast():
             student = respond(self._forward(batch), batch.images, needs.features)
-        loss = self.distiller(batch, student, self._ask_teacher(batch))
+            loss = self.distiller(batch, student, self._ask_teacher(batch))
         self.condenser.observe(batch.ids, student.logits[:: needs.views])  # + what the student finds hard
         self.optimizer.zero_grad()
         loss.backward()

@@ -3,9 +3,12 @@ import torch
 from torch import nn
 
 from kcd_teach import engine as module
+from kcd_teach.distillers import create_distiller, list_distillers
 from kcd_teach.engine import Engine, fastest_precision
+from kcd_teach.models import create_model
 from kcd_teach.recipe import Recipe
-from tests.tiny import outcome, same, tiny_run
+from kcd_teach.training import distill
+from tests.tiny import outcome, same, tiny_dataset, tiny_networks, tiny_run
 
 
 def test_auto_is_probed_once_and_says_what_it_found(monkeypatch):
@@ -87,3 +90,17 @@ def test_compiled_runs_use_the_compiled_student_for_full_batches_only(monkeypatc
 
 def test_an_engine_says_what_it_is():
     assert repr(Engine("cpu", "float32")) == repr(Engine(torch.device("cpu"), "float32")) == "Engine(cpu, float32)"
+
+
+@pytest.mark.parametrize("method", list_distillers())
+def test_every_method_runs_in_bfloat16_and_stays_close_to_float32(method):
+    losses = {}
+    for precision in ("bfloat16", "float32"):
+        dataset = tiny_dataset()
+        teacher = tiny_networks()[1]
+        student = create_model("mini_resnet8", 3, 1, seed=0)
+        settings = {"negatives": 8} if method in ("crd", "wcord") else {}
+        distiller = create_distiller(method, student, teacher, image_shape=(1, 8, 8), seed=0, **settings)
+        recipe = Recipe(epochs=1, batch_size=12, precision=precision, learning_rate=0.001)
+        losses[precision] = next(distill(student, dataset, teacher, recipe=recipe, distiller=distiller)).train_loss
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.1)
