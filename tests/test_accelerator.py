@@ -3,7 +3,11 @@
 import pytest
 import torch
 
+from kcd_teach.condensation import Condenser
+from kcd_teach.distillers import create_distiller
 from kcd_teach.knowledge import Knowledge
+from kcd_teach.models import create_model
+from kcd_teach.training import Recipe, distill
 from tests.tiny import tiny_dataset, tiny_networks, tiny_run
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -13,8 +17,9 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 @pytest.mark.parametrize("preset", [None, "paper", "released"])
 def test_a_run_on_a_gpu_makes_the_plans_of_its_own_values_and_resumes(tmp_path, preset, store):
     def run(checkpoint=None):
-        knowledge = Knowledge(tiny_networks()[1], tiny_dataset(), store)
-        return tiny_run(preset, knowledge, device="cuda", checkpoint=checkpoint)
+        dataset = tiny_dataset().to("cuda")
+        knowledge = Knowledge(tiny_networks()[1], dataset, store)
+        return tiny_run(preset, knowledge, dataset=dataset, checkpoint=checkpoint)
 
     whole, first = run(), run(tmp_path / "run.pt")
     reports = list(whole)
@@ -26,3 +31,29 @@ def test_a_run_on_a_gpu_makes_the_plans_of_its_own_values_and_resumes(tmp_path, 
     for ours, theirs in zip(again.student.state_dict().values(), whole.student.state_dict().values(), strict=True):
         assert torch.allclose(ours, theirs, atol=1e-3)  # sums on a GPU have no fixed order
     assert whole.condenser.active.device.type == "cpu"
+
+
+@pytest.mark.parametrize("store", ["off", "memory"])
+@pytest.mark.parametrize("method", ["kd", "at", "rkd", "sskd"])
+def test_nothing_waits_for_the_gpu_inside_an_epoch(method, store):
+    dataset = tiny_dataset().to("cuda")
+    student, teacher = create_model("mini_resnet8", 3, 1, seed=0), tiny_networks()[1]
+    knowledge = Knowledge(teacher, dataset, store)
+    distiller = create_distiller(method, student.cuda(), knowledge.teacher, image_shape=(1, 8, 8), seed=0)
+    condenser = Condenser(48, 0.6, 2, 4)
+    recipe = Recipe(epochs=4, batch_size=12)
+    run = distill(student, dataset, knowledge, recipe=recipe, distiller=distiller, condenser=condenser)
+    next(run)
+    batches = list(run._batches())
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for batch in batches:
+            run._train_on(batch)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_knowledge_of_another_device_is_refused():
+    knowledge = Knowledge(tiny_networks()[1], tiny_dataset())
+    with pytest.raises(ValueError, match=r"teacher's knowledge is on cpu, the run on cuda:0"):
+        tiny_run(None, knowledge, device="cuda")

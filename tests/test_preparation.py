@@ -106,7 +106,7 @@ def test_goes_on_from_its_state():
     second.load_state_dict(first.state_dict())
     assert resumed.epoch == 1
     for one in (preparation, resumed):
-        one.step(*four_views(seed=2))
+        step(one, *four_views(seed=2))
     assert same(first.state_dict(), second.state_dict())
 
 
