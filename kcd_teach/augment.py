@@ -53,14 +53,12 @@ def render_views(images: Tensor, views: Tensor, padding: int) -> Tensor:
     height, width = images.shape[-2:]
     side = 2 * padding + 1
     flipped, corner = views % 2 == 1, views // 2
-    device = images.device
-    rows = (corner // side)[:, None] + torch.arange(height, device=device)
-    columns = (corner % side)[:, None] + torch.arange(width, device=device)
-    columns = torch.where(flipped[:, None], columns.flip(1), columns)
     padded = F.pad(images, (padding, padding, padding, padding))
-    sample = torch.arange(len(images), device=device)[:, None, None]
-    # Indices around a slice put the channels last; move them back.
-    return padded[sample, :, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
+    # All crops of an image as a view of its padded self: [B, C, side, side, H, W] without a copy.
+    crops = padded.unfold(2, height, 1).unfold(3, width, 1)
+    sample = torch.arange(len(images), device=images.device)
+    chosen = crops[sample, :, corner // side, corner % side]
+    return torch.where(flipped[:, None, None, None], chosen.flip(-1), chosen)
 
 
 def render_rotated_views(images: Tensor, views: Tensor, padding: int) -> Tensor:

@@ -57,6 +57,7 @@ def batches(
     parts = list(zip(ids.split(size), views.split(size), on_device, strict=True))
     for number, (chosen, seen, (here, view)) in enumerate(parts[first:], start=first):
         shown = dataset.normalise(render(images.current[here], view, dataset.padding))
+        shown = shown.contiguous(memory_format=torch.channels_last)
         contrasts = None
         if pool is not None:
             own = torch.Generator().manual_seed(1_000_003 * generator.initial_seed() + number)
