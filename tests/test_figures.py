@@ -19,6 +19,27 @@ ZOO = {
     "B": (TABLE["one"], {0: 79.0, 1: 83.0, 2: 82.0}),
 }
 
+PARTS = ("augment", "teacher", "student forward", "loss and backward", "optimiser", "bookkeeping")
+
+
+def of_setting(*milliseconds: float) -> dict:
+    return {"milliseconds per image": {p: {"median": ms} for p, ms in zip(PARTS, milliseconds, strict=True)}}
+
+
+def spread(median: float) -> dict[str, float]:
+    return {"median": median, "least": median - 0.1, "most": median + 0.1}
+
+
+PROFILE = {"R56>R20, store off": of_setting(1, 50, 20, 27, 1, 1), "R56>R20, warm store": of_setting(1, 0, 20, 27, 1, 1)}
+SPEED = {
+    "R56>R20: throughput of an epoch over bare steps": spread(0.97),
+    "R56>R20: images per second, cold store over torchdistill": spread(2.5),
+    "R56>R20: images per second, warm store over torchdistill": spread(4.5),
+    "bundled: time of KC-KD 70% over KD, store off": spread(0.86),
+    "bundled: time of KC-KD 70% over KD, warm store": spread(0.93),
+    "something else": spread(7.0),
+}
+
 PICTURES = {
     "accuracy_by_condition": lambda: figures.accuracy_by_condition(TABLE, "two", "title"),
     "differences_to": lambda: figures.differences_to(TABLE, "one", "title"),
@@ -64,6 +85,11 @@ PICTURES = {
         IMAGES[:3], IMAGES, VALUES[:18].reshape(3, 6), 1, "one of three is recognised", "title"
     ),
     "method_zoo": lambda: figures.method_zoo(ZOO, {"first": ["A"], "second": ["B"]}, 0.85, "title", "* a note"),
+    "epoch_profile": lambda: figures.epoch_profile(PROFILE, "title"),
+    "speed_ratios": lambda: figures.speed_ratios(SPEED, 5, "title"),
+    "all_views": lambda: figures.all_views(np.resize(IMAGES, (3, 3, 2, 8, 8)), "title"),
+    "known_answers": lambda: figures.known_answers({"one": [0.0, 0.5], "two": [0.75]}, 2, 4, "title"),
+    "asked_in_stages": lambda: figures.asked_in_stages([10, 8, 6], [0, 2, 2], 10, "title"),
     "published_gains": lambda: figures.published_gains({"A": [0.5, 0.7]}, {"A": [-0.1, 0.2, 0.3]}, "title"),
 }
 
@@ -107,6 +133,36 @@ def test_the_pooled_score_of_a_contrast_is_a_share_of_pairs_won():
     own, others = np.array([0.5, 0.9]), np.array([[0.1, 0.6], [0.2, 0.3]])
     picture = figures.contrast_scores({"now": (own, others)}, "title")
     assert "now the own sample scores above 75 % of the others" in picture.reading
+
+
+def test_the_profile_says_what_is_saved():
+    reading = PICTURES["epoch_profile"]().reading
+    assert "R56 → R20 50 % when asked and 0.0 % when looked up, which leaves 50 % of the time" in reading
+    assert "Augmenting, updating and bookkeeping together take 3.0 to 6.0 %." in reading
+
+
+def test_the_ratios_are_sorted_by_what_they_are_beside():
+    reading = PICTURES["speed_ratios"]().reading
+    assert "An epoch keeps 0.97 to 0.97 of the pace of its bare arithmetic" in reading
+    assert "2.50 to 2.50 times the images per second of public code with the teacher asked and 4.50 to 4.50" in reading
+    assert "KC-KD takes 0.86 to 0.86 of KD's time when the teacher is asked, 0.93 to 0.93" in reading
+
+
+def test_views_that_look_alike_are_counted_once():
+    views = np.arange(18, dtype=np.uint8).reshape(3, 3, 2, 1, 1).repeat(4, axis=-1)
+    assert "Of 18 views of this image, 18 are different" in figures.all_views(views, "title").reading
+    assert "Of 18 views of this image, 9 are different" in figures.all_views(views // 2, "title").reading
+
+
+def test_known_answers_are_held_against_theory():
+    assert "no epoch is further than 0.0 points" in PICTURES["known_answers"]().reading
+    off = figures.known_answers({"one": [0.0, 0.25], "two": [0.75]}, 2, 4, "title").reading
+    assert "one 12 %, two 75 %; no epoch is further than 25.0 points" in off
+
+
+def test_mixtures_are_counted_over_all_stages():
+    reading = PICTURES["asked_in_stages"]().reading
+    assert "Of 10 samples, 80.0 % are shown on average; for 13.3 % the teacher is asked" in reading
 
 
 def test_table_is_html_for_any_theme_and_stable_text():

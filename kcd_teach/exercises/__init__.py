@@ -9,7 +9,7 @@ not solved yet: soften; the notebook goes on with the library's version
 - one module per notebook: :mod:`~kcd_teach.exercises.tour` (00), :mod:`~kcd_teach.exercises.plain_kd` (01),
   :mod:`~kcd_teach.exercises.amount` (02), :mod:`~kcd_teach.exercises.value` (03),
   :mod:`~kcd_teach.exercises.feedback` (04), :mod:`~kcd_teach.exercises.summary` (05),
-  :mod:`~kcd_teach.exercises.any_distiller` (07)
+  :mod:`~kcd_teach.exercises.any_distiller` (07), :mod:`~kcd_teach.exercises.speed` (appendix)
 """
 
 from kcd_teach.exercises.amount import doubtful, entropy
@@ -17,6 +17,7 @@ from kcd_teach.exercises.any_distiller import attention_map, keep_lowest, simila
 from kcd_teach.exercises.exercise import TODO, Exercise, WrongAnswer
 from kcd_teach.exercises.feedback import keep, update
 from kcd_teach.exercises.plain_kd import kd_loss, soften
+from kcd_teach.exercises.speed import count_views, known_share
 from kcd_teach.exercises.summary import blend, coefficients, pair
 from kcd_teach.exercises.tour import kept_counts, presentations
 from kcd_teach.exercises.value import learned_epoch, running_mean
@@ -38,6 +39,8 @@ ALL = (
     attention_map,
     similarity_rows,
     keep_lowest,
+    count_views,
+    known_share,
 )
 """Every exercise, in the order of the course."""
 
@@ -49,12 +52,14 @@ __all__ = [
     "attention_map",
     "blend",
     "coefficients",
+    "count_views",
     "doubtful",
     "entropy",
     "kd_loss",
     "keep",
     "keep_lowest",
     "kept_counts",
+    "known_share",
     "learned_epoch",
     "pair",
     "presentations",

@@ -13,7 +13,9 @@ from kcd_teach.figures.images import TilePlot, draw_prediction, image_rows, mixt
 from kcd_teach.figures.methods import method_zoo, published_gains
 from kcd_teach.figures.picture import Picture, shrink_png
 from kcd_teach.figures.runs import accuracy_against_cost, accuracy_by_condition, differences_to, learning_curves
+from kcd_teach.figures.speed import epoch_profile, speed_ratios
 from kcd_teach.figures.stages import RankingPlot, SchedulePlot, comes_back, kept_through_stages, ranking, schedule
+from kcd_teach.figures.store import all_views, asked_in_stages, known_answers
 from kcd_teach.figures.style import ROLES, VALUE_MAP, Role, colour, new_figure, new_mosaic
 from kcd_teach.figures.table import Table
 from kcd_teach.figures.values import (
@@ -40,6 +42,8 @@ __all__ = [
     "accuracy_against_cost",
     "accuracy_by_condition",
     "agreement",
+    "all_views",
+    "asked_in_stages",
     "attention_maps",
     "colour",
     "comes_back",
@@ -47,9 +51,11 @@ __all__ = [
     "differences_to",
     "distributions",
     "draw_prediction",
+    "epoch_profile",
     "gradient_sizes",
     "image_rows",
     "kept_through_stages",
+    "known_answers",
     "learning_curves",
     "lower_bound",
     "method_zoo",
@@ -71,6 +77,7 @@ __all__ = [
     "show_image",
     "shrink_png",
     "soft_labels",
+    "speed_ratios",
     "tap_map",
     "trajectories",
 ]

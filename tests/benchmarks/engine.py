@@ -1,101 +1,45 @@
 """How fast is training, beside its bare arithmetic and beside the public code? Run by hand: ``make bench``.
 
-    python -m tests.benchmarks.engine [--data FOLDER] [--images N] [--repeats R] [--device DEVICE]
+    python -m tests.benchmarks.engine [--data FOLDER] [--images N] [--repeats R] [--device DEVICE] [--only PART]
 
 All figures are ratios of work done in turn in this process, median and range over the repetitions. CIFAR-100 is looked
 for in ``--data`` and the usual folders; without it, random images of its shape are used, and the stored result says so.
-Writes data/results/engine.json.
+Writes data/results/engine.json; with ``--only ratios`` or ``--only profile`` it replaces that entry and keeps the other.
 """
 
 import argparse
 import json
 import platform
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
-from kcd_teach import Condenser, Knowledge, Recipe, create_model, distill, load_dataset, load_teacher
+from kcd_teach import Condenser, Knowledge, Recipe, create_model, distill, load_dataset
 from kcd_teach.datasets import Dataset
 from kcd_teach.engine import Engine
 from kcd_teach.protocol import Outputs
 from kcd_teach.training import Distillation
+from tests.benchmarks.epoch_profile import PROFILED, print_profile, profile
+from tests.benchmarks.material import (
+    PAIRS,
+    ROOT,
+    Figures,
+    epoch_of,
+    figures,
+    images_for,
+    in_turn,
+    pair_of,
+    ratio,
+    timed,
+)
 from tests.benchmarks.public_loops import benchmark_style_epoch, torchdistill_epoch
 
-ROOT = Path(__file__).resolve().parents[2]
-PAIRS = {"R56>R20": ("resnet56", "resnet20"), "W40-2>W16-2": ("wrn_40_2", "wrn_16_2"), "V13>V8": ("vgg13", "vgg8")}
-SMALL_PAIRS = {"R20>R8": ("resnet20", "resnet8")}
-"""For whole runs of several epochs."""
 IMAGENET = 1_281_167
-Figures = dict[str, float]
-
-
-def random_images(count: int) -> Dataset:
-    """Images of CIFAR-100's shape that show nothing."""
-    draw = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=draw)
-    labels = torch.arange(count) % 100
-    classes = tuple(str(label) for label in range(100))
-    mean, std = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
-    return Dataset("random images", images, labels, images[:100], labels[:100], classes, mean, std, 4)
-
-
-def images_for(arguments: argparse.Namespace) -> Dataset:
-    """A slice of CIFAR-100, in whole batches, with a test set of 100 images, since only training is timed."""
-    count = arguments.images
-    try:
-        dataset = load_dataset("cifar100", arguments.data)
-    except RuntimeError:
-        dataset = random_images(count)
-    train = {"train_images": dataset.train_images[:count], "train_labels": dataset.train_labels[:count]}
-    return replace(dataset, **train, test_images=dataset.test_images[:100], test_labels=dataset.test_labels[:100])
-
-
-def pair_of(name: str, dataset: Dataset) -> tuple[nn.Module, nn.Module]:
-    """Student and teacher with random weights: speed does not depend on what they know."""
-    if name == "bundled":
-        return create_model("mini_resnet8", 10, 1, seed=0), load_teacher(dataset)
-    teacher, student = {**PAIRS, **SMALL_PAIRS}[name]
-    return create_model(student, seed=0), create_model(teacher, seed=1)
-
-
-def timed(work: Callable[[], Any], device: torch.device) -> float:
-    started = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - started
-
-
-def figures(values: list[float]) -> Figures:
-    return {"median": statistics.median(values), "least": min(values), "most": max(values)}
-
-
-def in_turn(works: dict[str, Callable[[], Any]], repeats: int, device: torch.device) -> dict[str, list[float]]:
-    """Seconds of each work, all of them once per repetition, one after the other."""
-    seconds: dict[str, list[float]] = {name: [] for name in works}
-    for _ in range(repeats):
-        for name, work in works.items():
-            seconds[name].append(timed(work, device))
-    return seconds
-
-
-def ratio(above: list[float], below: list[float]) -> Figures:
-    return figures([a / b for a, b in zip(above, below, strict=True)])
-
-
-def epoch_of(run: Distillation) -> None:
-    """The batches of one epoch, without the evaluation that follows."""
-    run.student.train()
-    for batch in run._batches():
-        run._train_on(batch)
 
 
 def bare_steps(run: Distillation, count: int) -> Callable[[], None]:
@@ -224,8 +168,13 @@ def linearity(dataset: Dataset, repeats: int) -> dict[str, Figures]:
 def peak_memory(data: Path | None) -> Figures:
     """GB that a run on all of CIFAR-100's 50,000 images adds to a process that has imported torch, store off."""
     code = f"""
-import argparse, resource, torch
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+import argparse, pathlib, resource, torch
+def peak_kilobytes():  # what resource reports on Linux may be the peak of the process that started this one
+    status = pathlib.Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM")))
+before = peak_kilobytes()
 from tests.benchmarks.engine import *
 dataset = images_for(argparse.Namespace(data={str(data) if data else None!r}, images=50_000))
 student, teacher = pair_of("R56>R20", dataset)
@@ -234,21 +183,14 @@ batches = run._batches()
 for _ in range(4):
     run._train_on(next(batches))
 run.condenser.end_epoch()
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6)
+print((peak_kilobytes() - before) / 1e6)
 """
     out = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True)
     return figures([float(out.splitlines()[-1])])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=None, help="folder with cifar100.npz")
-    parser.add_argument("--images", type=int, default=512, help="training images timed, a multiple of 128")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--device", default="cpu")
-    arguments = parser.parse_args()
-    dataset = images_for(arguments).to(arguments.device)
-    bundled = load_dataset("fashion-mnist-mini").first(200).to(arguments.device)
+def ratios(dataset: Dataset, bundled: Dataset, arguments: argparse.Namespace) -> dict[str, Figures]:
+    """All ratios, printed as they come."""
     few = arguments.repeats
     measured: dict[str, Figures] = {}
 
@@ -270,13 +212,33 @@ def main() -> None:
     note("condenser over an epoch of R56>R20, 50,000 samples", condensation_over_epoch(dataset, few))
     note("plan of one stage, 1,281,167 samples (s)", plan_time(few))
     note("memory of a CIFAR-100 run beyond torch (GB)", peak_memory(arguments.data))
+    return measured
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=None, help="folder with cifar100.npz")
+    parser.add_argument("--images", type=int, default=512, help="training images timed, a multiple of 128")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--only", choices=("ratios", "profile"), help="measure one part and keep the other as stored")
+    arguments = parser.parse_args()
+    dataset = images_for(arguments).to(arguments.device)
+    bundled = load_dataset("fashion-mnist-mini").first(200).to(arguments.device)
     setting = {
         "device": arguments.device, "precision": Engine(arguments.device).precision, "threads": torch.get_num_threads(),
-        "images": f"{len(dataset.train_images)} of {dataset.name}", "repeats": few,
+        "images": f"{len(dataset.train_images)} of {dataset.name}", "repeats": arguments.repeats,
         "torch": torch.__version__, "python": platform.python_version(), "machine": platform.machine(),
     }  # fmt: skip
     out = ROOT / "data" / "results" / "engine.json"
-    out.write_text(json.dumps({"setting": setting, "measured": measured}, indent=1) + "\n")
+    stored = json.loads(out.read_text()) if out.exists() else {}
+    if arguments.only != "profile":
+        stored.update(setting=setting, measured=ratios(dataset, bundled, arguments))
+    if arguments.only != "ratios":
+        shown = {name: bundled if name == "bundled" else dataset for name in PROFILED}
+        stored["profile"] = {"setting": setting, "parts": profile(shown, arguments.repeats)}
+        print_profile(stored["profile"]["parts"])
+    out.write_text(json.dumps(stored, indent=1) + "\n")
 
 
 if __name__ == "__main__":

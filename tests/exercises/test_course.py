@@ -37,7 +37,7 @@ def answer_of(exercise):
 
 
 def test_every_exercise_is_exposed_by_its_name():
-    assert len(set(NAMES)) == len(ALL) == 16
+    assert len(set(NAMES)) == len(ALL) == 18
     for exercise in ALL:
         assert getattr(exercises, exercise.name) is exercise
         assert exercise.name in exercises.__all__
@@ -173,6 +173,8 @@ INDEPENDENT = {
         r"Element \[0, 0\] should be 0.4472, but is 0 ",
     ),
     "keep_lowest": (lambda level, ratio: level <= ratio * 2, "Element 1 should be True, but is False "),
+    "count_views": (lambda p: (2 * p + 1) * (2 * p + 2), "case 2 of 3: .* The result should be 50, but is 30."),
+    "known_share": (lambda v, e: e / (v + e), "The result should be 0.02, but is 0.01961."),
 }
 
 
