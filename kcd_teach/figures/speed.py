@@ -129,12 +129,12 @@ def speed_ratios(measured: Mapping[str, Spread], repeats: int, title: str) -> Pi
     for (name, rows), axes in zip(panels.items(), found, strict=True):
         _ratio_panel(axes, rows)
         axes.set_title(name, fontsize=10.5)
-    found[-1].axvline(0.85, color=colour("kept"), linestyle=":", linewidth=1.6)
-    found[-1].annotate("  0.85: samples shown", (0.85, 0.5), va="center", fontsize=9, color=colour("kept"))
+    found[-1].axvline(0.85, color=colour("mixed"), linestyle=":", linewidth=1.8)
+    found[0].plot([], [], ":", color=colour("mixed"), label="0.85, the samples shown")
     found[-1].set_xlabel(f"ratio; dot: median, bar: least to most of {repeats} repetitions")
     for role, label in _STORE_LOOKS.values():
         found[0].plot([], [], ROLES[role].marker, color=colour(role), label=label)
-    figure.legend(*found[0].get_legend_handles_labels(), loc="outside upper right", ncols=2, fontsize=9.5)
+    figure.legend(*found[0].get_legend_handles_labels(), loc="outside upper right", ncols=3, fontsize=9.5)
     alt = (
         "Three panels of ratios around a line at 1: an epoch over its bare arithmetic, images per second over public "
         "code, and the time of KC-KD over KD with a line at 0.85; medians as dots, ranges as bars."
