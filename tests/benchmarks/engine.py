@@ -99,7 +99,8 @@ def speedup_over_public_code(name: str, dataset: Dataset, repeats: int) -> dict[
 def condensed_over_plain(name: str, dataset: Dataset, repeats: int) -> dict[str, Figures]:
     """Seconds of a run of KC-KD at 70 % over one of KD, six epochs each: 0.85 by count.
 
-    Every run starts from the same student, so that it ranks as before and finds the answers it has filed.
+    Every run starts from the same student, so that it ranks as before and finds its answers in a warm store.
+    """
     student, teacher = pair_of(name, dataset)
     full = Knowledge(teacher, dataset, "memory")
     recipe = Recipe(epochs=6)
