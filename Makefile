@@ -30,7 +30,6 @@ studies: $(VENV)/.test             ## repeat every stored measurement (about two
 	$(PY) -m kcd_teach.studies students
 	$(PY) -m kcd_teach.studies students-10k
 	$(PY) -m kcd_teach.studies methods
-	$(PY) -m kcd_teach.studies engine
 	$(PY) -m kcd_teach.method_costs
 	$(PY) -m kcd_teach.studies traces
 

@@ -30,8 +30,6 @@ class Condition:
         epochs: of the run.
         condenser: settings of the :class:`Condenser`; empty for none.
         method: how knowledge is moved, a name of :func:`~kcd_teach.distillers.list_distillers`.
-        precision: in which both networks are run.
-        store: where the teacher's answers are kept.
     """
 
     name: str
@@ -40,8 +38,6 @@ class Condition:
     epochs: int = EPOCHS
     condenser: dict[str, Any] = field(default_factory=dict)
     method: str = "kd"
-    precision: str = "float32"
-    store: str = "memory"
 
 
 _RANDOM = {"selection": "random", "mixing": False}
@@ -77,13 +73,6 @@ METHOD_CONDITIONS = tuple(
 )
 
 
-ENGINE_CONDITIONS = tuple(
-    Condition(f"{precision}, store {store}", seeds=5, precision=precision, store=store)
-    for precision in ("float32", "bfloat16")
-    for store in ("off", "memory")
-)
-
-
 @dataclass(frozen=True)
 class Study:
     """Conditions that are compared, and the number of training images per class they share."""
@@ -96,7 +85,6 @@ STUDIES = {
     "students": Study(tuple(replace(condition, seeds=SEEDS) for condition in _CONDITIONS_10K), PER_CLASS),
     "students-10k": Study(_CONDITIONS_10K, 1_000),
     "methods": Study(METHOD_CONDITIONS, PER_CLASS),
-    "engine": Study(ENGINE_CONDITIONS, PER_CLASS),
 }
 
 
@@ -107,7 +95,7 @@ def run_of(condition: Condition, seed: int, dataset: Dataset, knowledge: Knowled
     if condition.condenser:
         settings = {"stages": STAGES, "epochs": condition.epochs, "seed": seed, **condition.condenser}
         condenser = Condenser(len(dataset.train_images), **settings)
-    recipe = Recipe(epochs=condition.epochs, precision=condition.precision)
+    recipe = Recipe(epochs=condition.epochs, precision="float32")
     if condition.temperature == 0:
         return distill(student, dataset, recipe=recipe, condenser=condenser, seed=seed)
     distiller: Distiller = KD(condition.temperature)

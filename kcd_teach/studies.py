@@ -4,7 +4,6 @@
     python -m kcd_teach.studies students          KD, KC-KD, controls, refinements on 2,000 images: data/results/students.jsonl
     python -m kcd_teach.studies students-10k      the same, fewer seeds, on all 10,000: data/results/students-10k.jsonl
     python -m kcd_teach.studies methods           all eleven methods, plain and condensed: data/results/methods.jsonl
-    python -m kcd_teach.studies engine            KD in both precisions, with and without a store: data/results/engine.jsonl
     python -m kcd_teach.studies traces            record every answer of three students: data/results/trace_*.npz
     python -m kcd_teach.studies picture           draw the picture of the README from the stored results
 
@@ -87,15 +86,14 @@ def accuracy_by_cost(records: list[dict[str, Any]]) -> dict[str, dict[float, dic
 
 
 @cache
-def _bundled(per_class: int, store: str = "memory", precision: str = "float32") -> tuple[Dataset, Knowledge]:
+def _bundled(per_class: int) -> tuple[Dataset, Knowledge]:
     dataset = load_dataset("fashion-mnist-mini").first(per_class)
-    return dataset, Knowledge(load_teacher(dataset), dataset, store, precision=precision)
+    return dataset, Knowledge(load_teacher(dataset), dataset, "memory", precision="float32")
 
 
 def _measure(condition: Condition, seed: int, per_class: int) -> dict[str, Any]:
     torch.set_num_threads(1)
-    parts = _bundled(per_class, condition.store, condition.precision)
-    return record_of(_finish(run_of(condition, seed, *parts)), condition.name, seed)
+    return record_of(_finish(run_of(condition, seed, *_bundled(per_class))), condition.name, seed)
 
 
 def _finish(run: Distillation) -> Distillation:
