@@ -16,11 +16,13 @@ class Bar:
     def __init__(self, position: int = 1, disable: bool = False) -> None:
         self._position, self._disable = position, disable
         self._bar: tqdm[None] | None = None
+        self._title = ""
 
     def __call__(self, title: str, run: Distillation) -> None:
         """Show that a run has begun, or has finished an epoch."""
-        if self._bar is None or self._bar.desc != f"{title}: ":
+        if self._bar is None or self._title != title:
             self.close()
+            self._title = title
             self._bar = tqdm(
                 total=run.recipe.epochs, initial=run.epoch, desc=title, unit="epoch", position=self._position,
                 leave=False, disable=self._disable,

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
+from kcd_teach.benchmark.pairs import Pair
 from kcd_teach.benchmark.plan import Plan
 from kcd_teach.benchmark.rows import Row
-from kcd_teach.benchmark.scales import negatives_of
 from kcd_teach.datasets import Dataset
-from kcd_teach.distillers import create_distiller
+from kcd_teach.distillers import Taps, distiller_class, read_taps
 from kcd_teach.models import create_model
 
 FILES = 3
@@ -42,10 +42,11 @@ class Room:
 
 def room_of(plan: Plan, dataset: Dataset, workers: int) -> Room:
     """What a plan needs with so many processes side by side, each at its largest run."""
-    count, shape = len(dataset.train_images), tuple(dataset.train_images.shape[1:])
+    count, (channels, height, width) = len(dataset.train_images), dataset.train_images.shape[1:]
+    shape = (channels, height, width)
     images = dataset.train_images.nbytes + dataset.test_images.nbytes
     largest = max(
-        checkpoint_bytes(pair.teacher, pair.student, row, count, shape, len(dataset.classes))
+        checkpoint_bytes(pair, row, count, shape, len(dataset.classes))
         for pair in plan.pairs for row in plan.rows
     )  # fmt: skip
     teachers = {name: 4 * _numbers(name, shape[0], len(dataset.classes)) for name in plan.teachers}
@@ -79,22 +80,25 @@ def total_memory() -> float | None:
 
 
 @cache
-def checkpoint_bytes(
-    teacher: str, student: str, row: Row, num_samples: int, shape: tuple[int, int, int], classes: int
-) -> float:
+def checkpoint_bytes(pair: Pair, row: Row, num_samples: int, shape: tuple[int, int, int], classes: int) -> float:
     """Bytes of a run's checkpoint: every learned number with its momentum, and what is remembered of the samples."""
-    with torch.device("meta"):
-        learner = create_model(student, classes, shape[0])
-        learned, banks = sum(value.numel() for value in learner.parameters()), 0
-        if row.method:
-            contrastive = {"negatives": negatives_of(num_samples)} if row.method in ("crd", "wcord") else {}
-            master = create_model(teacher, classes, shape[0])
-            distiller = create_distiller(row.method, learner, master, image_shape=shape, **contrastive)
-            learned += sum(value.numel() for value in distiller.parameters())
-            banks = BANK * num_samples if contrastive else 0
+    learned, banks = _numbers(pair.student, shape[0], classes), 0
+    if row.method:
+        method = distiller_class(row.method)
+        with torch.device("meta"):
+            distiller = method(*((_taps(pair, shape, classes),) if method.uses_taps else ()))
+        learned += sum(value.numel() for value in distiller.parameters())
+        banks = BANK * num_samples if distiller.needs.negatives else 0
     condenser = PER_SAMPLE * num_samples if row.condensed else 0
     copied = num_samples * shape[0] * shape[1] * shape[2] if row.variant == "released" else 0
     return float(2 * 4 * learned + banks + condenser + copied)
+
+
+@cache
+def _taps(pair: Pair, shape: tuple[int, int, int], classes: int) -> Taps:
+    with torch.device("meta"):
+        student, teacher = (create_model(name, classes, shape[0]) for name in (pair.student, pair.teacher))
+        return read_taps(student, teacher, shape, features=True)
 
 
 @cache
