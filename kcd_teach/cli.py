@@ -124,7 +124,7 @@ def train_teacher(
     epochs: Epochs = None, per_class: PerClass = None, classes: Classes = None, dataset: DataSet = None,
     precision: Precision = None, data: Data = None, device: Device = None,
 ) -> None:  # fmt: skip
-    """Train a teacher, or go on training it; bench and distil find it in the same folder."""
+    """Train a teacher, or go on training it; bench and distill use the one of seed 0 in their folder."""
     import torch
 
     from kcd_teach.benchmark import Store, progress
@@ -161,21 +161,21 @@ def distill(
     per_class: PerClass = None, classes: Classes = None, dataset: DataSet = None, precision: Precision = None,
     data: Data = None, device: Device = None,
 ) -> None:  # fmt: skip
-    """Train one student: a single cell and seed of the table."""
+    """Train one student: a single cell and seed of the table. The plan of the folder stays as it is."""
     changed = _scale(scale, epochs=epochs, per_class=per_class, classes=classes, dataset=dataset, precision=precision)
-    _run([pair], [row], [seed], changed, folder, 1, _files(checkpoint), data, device)
+    _run([pair], [row], [seed], changed, folder, 1, _files(checkpoint), data, device, remember=False)
 
 
 def _run(
     pairs: list[str] | None, rows: list[str] | None, seeds: Any, scale: Any, folder: Path, workers: int,
-    checkpoints: dict[str, str], data: Path | None, device: str | None,
+    checkpoints: dict[str, str], data: Path | None, device: str | None, remember: bool = True,
 ) -> None:  # fmt: skip
     """Carry out a plan and print its table; what diverged ends in exit code 1."""
     from kcd_teach.benchmark import Store, make_plan, make_table, run_plan
 
     outcome = run_plan(
         make_plan(pairs, rows, seeds, scale), folder, workers=workers, root=data, device=device,
-        checkpoints=checkpoints, announce=typer.echo,
+        checkpoints=checkpoints, announce=typer.echo, remember=remember,
     )  # fmt: skip
     typer.echo(make_table(outcome.prepared, Store(folder)).markdown())
     for name, said in outcome.diverged.items():

@@ -39,7 +39,7 @@ class Outcome:
 def run_plan(
     plan: Plan, folder: str | Path, *, workers: int = 1, root: Root = None, device: torch.device | str | None = None,
     checkpoints: Mapping[str, str | Path] | None = None, watch: Watch | None = None, engine: JobEngine | None = None,
-    announce: Callable[[str], None] = print, quiet: bool = False,
+    announce: Callable[[str], None] = print, quiet: bool = False, remember: bool = True,
 ) -> Outcome:  # fmt: skip
     """Run what is missing of a plan, and go on with what was interrupted.
 
@@ -57,6 +57,7 @@ def run_plan(
         engine: who does the work, instead of ``workers`` processes here.
         announce: given what is worth saying in between, such as how good the teachers are.
         quiet: show no bars.
+        remember: make this the plan of the folder, the one that its table shows.
 
     Returns:
         The prepared plan, which :func:`~kcd_teach.benchmark.table.make_table` takes, and which runs diverged.
@@ -79,7 +80,8 @@ def run_plan(
         trained = _train_teachers(plan, [name for name in plan.teachers if name not in given], store, root, device,
                                   chosen, quiet)  # fmt: skip
         prepared = Prepared(plan, fingerprint_of(dataset), len(dataset.train_images), {**given, **trained})
-        prepared.save(store)
+        if remember:
+            prepared.save(store)
         for teacher in prepared.teachers.values():
             announce(f"teacher {teacher}")
         stored = store.records()

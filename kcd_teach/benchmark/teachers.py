@@ -109,7 +109,8 @@ def train_teacher(
             run = finish(f"teacher {network}", key, store, start, watch)
             origin = f"trained here for {recipe.epochs} epochs, seed {seed}"
             teacher = Teacher(network, hash_of(run.student), run.reports[-1].test_accuracy, origin)
-            save_weights(run.student, teacher.file(store))
+            if not teacher.file(store).exists():
+                save_weights(run.student, teacher.file(store))
             _write(file, {**dataclasses.asdict(teacher), "key": key, "config": config, **described(run)})
         if mine:
             store.discard(key)
