@@ -118,8 +118,10 @@ class Store:
                 return
 
     def discard(self, key: str) -> None:
-        """Delete the checkpoints of a run that is stored."""
+        """Delete the checkpoints of a run that is stored, and what killed processes left half-written of them."""
         current = self.checkpoint(key)
+        for part in current.parent.glob(f"{key}.*.part"):
+            part.unlink(missing_ok=True)
         for path in (current, _previous(current)):
             path.unlink(missing_ok=True)
 

@@ -28,7 +28,7 @@ def timeless(folder: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def main(folder: str, kill_at: int) -> None:
+def main(folder: str, kill_at: int, seeds: int = 2, rows: tuple[str, ...] = ROWS) -> None:
     """Run the tiny plan, print which trainings began here, and die at the given look of the watch."""
     looks = 0
 
@@ -40,7 +40,7 @@ def main(folder: str, kill_at: int) -> None:
         if looks == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    run_plan(tiny_plan(seeds=2), folder, watch=watch, quiet=True, announce=lambda text: None)
+    run_plan(tiny_plan(rows, seeds), folder, watch=watch, quiet=True, announce=lambda text: None)
 
 
 if __name__ == "__main__":
