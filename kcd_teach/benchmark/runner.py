@@ -43,8 +43,7 @@ def run_plan(
 ) -> Outcome:  # fmt: skip
     """Run what is missing of a plan, and go on with what was interrupted.
 
-    It may be stopped or killed at any moment and called again; several calls on one folder, also from several machines,
-    share the work.
+    It may be stopped or killed at any moment and called again; several calls on one folder share the work.
 
     Args:
         plan: what is wanted.
@@ -84,13 +83,19 @@ def run_plan(
             prepared.save(store)
         for teacher in prepared.teachers.values():
             announce(f"teacher {teacher}")
-        stored = store.records()
-        jobs: dict[str, Job] = {
-            unit.title: partial(execute, unit, store.folder, root=root, device=device)
-            for unit in prepared.units() if unit.key not in stored
-        }  # fmt: skip
+        jobs = _missing(prepared, store, root, device)
         diverged = run_jobs(jobs, chosen, "runs", quiet)
     return Outcome(prepared, diverged)
+
+
+def _missing(prepared: Prepared, store: Store, root: Root, device: str) -> dict[str, Job]:
+    """A job for every run that is not stored yet, by title."""
+    stored = store.records()
+    return {
+        unit.title: partial(execute, unit, store.folder, root=root, device=device)
+        for unit in prepared.units()
+        if unit.key not in stored
+    }
 
 
 def run_jobs(jobs: Mapping[str, Job], engine: JobEngine, unit: str, quiet: bool = False) -> dict[str, str]:

@@ -254,12 +254,3 @@ def test_no_room_is_said_before_anything_is_run(tmp_path, monkeypatch):
     monkeypatch.setattr(sizes, "total_memory", lambda: 1e6)
     with pytest.raises(MemoryError, match=r"1 workers would take about .* GB of memory, and this machine has 0.0 GB"):
         run(tmp_path, watch=stop_at(1))
-
-
-def test_a_damaged_line_of_results_is_named(tmp_path):
-    store = Store(tmp_path)
-    store.append({"key": "a"})
-    with store.results.open("a") as file:
-        file.write("{half a line")
-    with pytest.raises(ValueError, match=r"line 2 of .*results.jsonl is damaged; delete that line to repeat its run"):
-        store.records()
