@@ -1,0 +1,125 @@
+"""Is this machine ready? Device, memory, data, disk, teachers, and what a plan will take, before it starts."""
+
+import platform
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from kcd_teach import __version__
+from kcd_teach.benchmark.plan import Plan
+from kcd_teach.benchmark.probe import expected_seconds
+from kcd_teach.benchmark.scales import CIFAR100_COUNTS, Scale
+from kcd_teach.benchmark.sizes import check_room, room_of, total_memory
+from kcd_teach.benchmark.teachers import Root, read_teacher
+from kcd_teach.datasets import Dataset
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        topic: what was looked at.
+        text: what was seen, and what to do about it if it is not well.
+        fine: can the plan start, as far as this goes?
+    """
+
+    topic: str
+    text: str
+    fine: bool = True
+
+    def __str__(self) -> str:
+        return f"{'ok ' if self.fine else 'NO '} {self.topic}: {self.text}"
+
+
+def examine(
+    plan: Plan, folder: str | Path, *, workers: int = 1, root: Root = None, device: str | None = None,
+    probing: bool = True, price: float | None = None,
+) -> Iterator[Finding]:  # fmt: skip
+    """Look at everything that a plan needs; nothing is trained, and nothing is written.
+
+    Args:
+        plan: what is wanted.
+        folder: where it would be kept.
+        workers: processes side by side.
+        root: folder of the data set.
+        device: where to compute; the first GPU if there is one.
+        probing: measure the networks to say how long the plan takes.
+        price: of an hour of this machine, in any currency; also say what the plan costs.
+
+    Yields:
+        One :class:`Finding` after the other, the quick ones first.
+    """
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    yield Finding("versions", f"kcd_teach {__version__}, torch {torch.__version__}, Python {platform.python_version()}")
+    yield _device(device, plan.scale)
+    try:
+        dataset = plan.scale.images(root)
+    except (ValueError, RuntimeError, OSError) as error:
+        yield Finding("data", str(error), fine=False)
+        return
+    yield _data(dataset, plan.scale)
+    yield _room(plan, dataset, Path(folder), workers)
+    yield from _batches(plan, len(dataset.train_images))
+    yield from _teachers(plan, Path(folder))
+    if probing:
+        yield _time(plan, dataset, workers, device, price)
+
+
+def _device(device: str, scale: Scale) -> Finding:
+    if torch.device(device).type != "cuda":
+        slow = "; the full scale takes months on a CPU, use a GPU" if scale.is_published else ""
+        return Finding("device", f"{device} ({platform.machine()}), {scale.precision}, one thread per run{slow}")
+    if not torch.cuda.is_available():
+        return Finding("device", f"{device} was asked for, but there is no GPU that torch can use", fine=False)
+    free, total = torch.cuda.mem_get_info(device)
+    name = torch.cuda.get_device_name(device)
+    return Finding("device", f"{name}, {scale.precision}, {free / 1e9:.0f} of {total / 1e9:.0f} GB free")
+
+
+def _data(dataset: Dataset, scale: Scale) -> Finding:
+    checked = "" if scale.dataset != "cifar100" else "; original counts per class: {} and {}".format(*CIFAR100_COUNTS)
+    return Finding("data", f"{dataset!r}{checked}")
+
+
+def _room(plan: Plan, dataset: Dataset, folder: Path, workers: int) -> Finding:
+    existing = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
+    try:
+        check_room(plan, dataset, existing, workers)
+    except (OSError, MemoryError) as error:
+        return Finding("room", str(error), fine=False)
+    room, free, memory = room_of(plan, dataset, workers), shutil.disk_usage(existing).free, total_memory()
+    machine = "" if memory is None else f" of {memory / 1e9:.1f}"
+    return Finding(
+        "room",
+        f"disk: up to {room.disk / 1e9:.2f} of {free / 1e9:.1f} GB free in {existing}; memory: about "
+        f"{room.memory / 1e9:.1f}{machine} GB for {workers} workers, activations not counted",
+    )
+
+
+def _batches(plan: Plan, num_samples: int) -> Iterator[Finding]:
+    try:
+        plan.check_batches(num_samples)
+    except ValueError as error:
+        yield Finding("batches", str(error), fine=False)
+
+
+def _teachers(plan: Plan, folder: Path) -> Iterator[Finding]:
+    """Teachers that were trained here before; whether they fit the plan is decided when it starts."""
+    for network in plan.teachers:
+        records = sorted((folder / "teachers").glob(f"{network}-*.json"))
+        for path in records:
+            yield Finding("teacher", str(read_teacher(path)))
+        if not records:
+            yield Finding("teacher", f"{network} is not in {folder} yet and will be trained first")
+
+
+def _time(plan: Plan, dataset: Dataset, workers: int, device: str, price: float | None) -> Finding:
+    hours = expected_seconds(plan, dataset, device) / 3600 / (workers if device == "cpu" else 1)
+    runs = len(plan.pairs) * len(plan.rows) * len(plan.seeds)
+    cost = "" if price is None else f", which cost {hours * price:.2f} at {price:g} an hour"
+    length = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes"
+    return Finding("time", f"about {length} for {runs} runs and {len(plan.teachers)} teachers from nothing{cost}")

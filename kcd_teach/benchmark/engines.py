@@ -1,0 +1,144 @@
+"""Who does the work? This process, or several side by side."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
+from typing import Any, Protocol
+
+from tqdm.auto import tqdm
+
+from kcd_teach.benchmark.finishing import Watch
+from kcd_teach.benchmark.progress import Bar
+from kcd_teach.training import Distillation
+
+Job = Callable[..., bool]
+"""Called with ``watch=``, in any process: True once its result is stored, False while another process is at work on it."""
+
+Result = bool | FloatingPointError
+
+
+class JobEngine(Protocol):
+    """Something that carries out jobs. Used as a context, within which :meth:`run` may be called more than once."""
+
+    def __enter__(self) -> "JobEngine":
+        """Get ready."""
+
+    def __exit__(self, *error: object) -> None:
+        """Stop what runs, at the latest after its epoch, and wait for it."""
+
+    def run(self, jobs: Mapping[str, Job]) -> Iterator[tuple[str, Result]]:
+        """Yield each job's name and result as it ends; training that diverged is a result."""
+
+
+class Serial:
+    """One job after the other, in this process.
+
+    Args:
+        watch: is told about every epoch, beside a bar on the screen.
+        quiet: show no bar.
+    """
+
+    def __init__(self, watch: Watch | None = None, quiet: bool = False) -> None:
+        self._watch, self._bar = watch, Bar(disable=quiet)
+
+    def __enter__(self) -> "Serial":
+        """Nothing to get ready."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Take the bar away."""
+        self._bar.close()
+
+    def run(self, jobs: Mapping[str, Job]) -> Iterator[tuple[str, Result]]:
+        """See :class:`JobEngine`."""
+        for name, job in jobs.items():
+            yield name, _result(job, self._look)
+
+    def _look(self, title: str, run: Distillation) -> None:
+        self._bar(title, run)
+        if self._watch is not None:
+            self._watch(title, run)
+
+
+class Pool:
+    """Several processes on this machine, one thread each.
+
+    Args:
+        workers: how many.
+        quiet: show no bars.
+
+    Raises:
+        RuntimeError: from :meth:`run`, if a process was killed.
+    """
+
+    def __init__(self, workers: int, quiet: bool = False) -> None:
+        self._workers, self._quiet = workers, quiet
+
+    def __enter__(self) -> "Pool":
+        """Start the processes."""
+        context = multiprocessing.get_context("spawn")
+        self._stop, places = context.Event(), context.SimpleQueue()
+        for place in range(self._workers):
+            places.put(place + 1)
+        settings = (self._stop, places, context.RLock(), self._quiet)
+        self._pool = ProcessPoolExecutor(self._workers, context, _begin_worker, settings)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Stop what runs, at the latest after its epoch, and wait for it."""
+        self._stop.set()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def run(self, jobs: Mapping[str, Job]) -> Iterator[tuple[str, Result]]:
+        """See :class:`JobEngine`."""
+        try:
+            futures = {self._pool.submit(_in_worker, job): name for name, job in jobs.items()}
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BrokenProcessPool as error:
+            raise RuntimeError(
+                f"one of {self._workers} worker processes was killed, perhaps for want of memory; what is finished is "
+                "stored, start again to go on, perhaps with fewer workers"
+            ) from error
+
+
+def _result(job: Job, watch: Watch) -> Result:
+    try:
+        return job(watch=watch)
+    except FloatingPointError as error:
+        return error
+
+
+_WORKER: dict[str, Any] = {}
+"""What a worker process was given at its start."""
+
+
+def _begin_worker(stop: Any, places: Any, lock: Any, quiet: bool) -> None:
+    # Between epochs an interrupt is left to the parent, which sets `stop`; within one, training hears it itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tqdm.set_lock(lock)
+    _WORKER.update(stop=stop, bar=Bar(places.get(), quiet))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for work forever; ending at any moment is safe."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _in_worker(job: Job) -> Result:
+    return _result(job, _look_in_worker)
+
+
+def _look_in_worker(title: str, run: Distillation) -> None:
+    _WORKER["bar"](title, run)
+    if _WORKER["stop"].is_set():
+        raise KeyboardInterrupt("stopped between epochs")

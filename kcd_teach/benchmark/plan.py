@@ -1,0 +1,155 @@
+"""What is to be run? Pairs x rows x seeds at one scale, checked before anything starts."""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from kcd_teach._checks import check_at_least
+from kcd_teach._files import written_whole
+from kcd_teach.benchmark.pairs import PAIRS, Pair, find_pair
+from kcd_teach.benchmark.rows import ROWS, STUDENT, Row, find_row
+from kcd_teach.benchmark.scales import Scale, find_scale
+from kcd_teach.benchmark.store import Store
+from kcd_teach.benchmark.teachers import Teacher
+from kcd_teach.benchmark.units import Unit
+from kcd_teach.distillers import distiller_class
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Runs that are wanted.
+
+    Attributes:
+        pairs, rows: columns and rows of the table.
+        seeds: of each cell.
+        scale: images and recipe.
+    """
+
+    pairs: tuple[Pair, ...] = PAIRS
+    rows: tuple[Row, ...] = ROWS
+    seeds: tuple[int, ...] = (0,)
+    scale: Scale = dataclasses.field(default_factory=lambda: find_scale("small"))
+
+    def __post_init__(self) -> None:
+        for name in ("pairs", "rows", "seeds"):
+            chosen = getattr(self, name)
+            if not chosen:
+                raise ValueError(f"{name} must hold at least one entry, got none")
+            if len(set(chosen)) != len(chosen):
+                raise ValueError(f"{name} must not repeat an entry, got {', '.join(_name(entry) for entry in chosen)}")
+        for seed in self.seeds:
+            check_at_least("seed", seed, 0)
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """Networks that must be trained before the rest, each once; none for students alone."""
+        if self.rows == (STUDENT,):
+            return ()
+        return tuple(dict.fromkeys(pair.teacher for pair in self.pairs))
+
+    def check_batches(self, num_samples: int) -> None:
+        """Raise ValueError if some epoch of a row would end with a batch that is too small for its method."""
+        for row in self.rows:
+            least = distiller_class(row.method).needs.smallest_batch if row.method else 1
+            for count in sorted(set(row.shown(num_samples, self.scale.epochs))):
+                last = count % self.scale.batch_size or self.scale.batch_size
+                if last < least:
+                    raise ValueError(
+                        f"row={row.name!r} needs batches of at least {least}, but batch_size={self.scale.batch_size} "
+                        f"leaves a last one of {last} of {count} images; choose another batch_size"
+                    )
+
+
+def make_plan(
+    pairs: Iterable[str] | None = None, rows: Iterable[str] | None = None, seeds: int | Iterable[int] = 1,
+    scale: str | Scale = "small",
+) -> Plan:  # fmt: skip
+    """A plan by names.
+
+    Args:
+        pairs: as in the table, or ``TEACHER>STUDENT``; all eleven by default.
+        rows: as in the table, any ``KC-NAME``, with ``@VARIANT``; all of the table by default.
+        seeds: the seeds, or how many (0, 1, ..).
+        scale: a scale or its name.
+
+    Raises:
+        ValueError: an unknown name, with the nearest known one; nothing to run; something named twice.
+
+    >>> plan = make_plan(["V13>V8"], ["Student", "KD", "kc-kd"], seeds=3)
+    >>> [row.name for row in plan.rows], plan.seeds, plan.teachers
+    (['Student', 'KD', 'KC-KD'], (0, 1, 2), ('vgg13',))
+    """
+    if isinstance(seeds, int):
+        check_at_least("seeds", seeds, 1)
+        seeds = range(seeds)
+    return Plan(
+        PAIRS if pairs is None else tuple(find_pair(name) for name in pairs),
+        ROWS if rows is None else tuple(find_row(name) for name in rows),
+        tuple(seeds),
+        find_scale(scale) if isinstance(scale, str) else scale,
+    )
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A plan whose images are known and whose teachers are trained: its runs can be named.
+
+    Attributes:
+        plan: what is wanted.
+        images: fingerprint of the data set.
+        num_samples: training images.
+        teachers: by network.
+    """
+
+    plan: Plan
+    images: str
+    num_samples: int
+    teachers: Mapping[str, Teacher]
+
+    def unit(self, pair: Pair, row: Row, seed: int) -> Unit:
+        """The run of one cell and seed."""
+        teacher = None if row == STUDENT else self.teachers[pair.teacher]
+        return Unit(pair, row, seed, self.plan.scale, self.images, self.num_samples, teacher)
+
+    def units(self) -> list[Unit]:
+        """All runs, each once even where pairs share it; all cells of one seed before the next seed."""
+        plan = self.plan
+        cells = [(pair, row, seed) for seed in plan.seeds for row in plan.rows for pair in plan.pairs]
+        return list({unit.key: unit for unit in (self.unit(*cell) for cell in cells)}.values())
+
+    def save(self, store: Store) -> None:
+        """Write it to ``plan.json``, from which the table knows what belongs together."""
+        plan = self.plan
+        content = {
+            "pairs": [pair.name for pair in plan.pairs], "rows": [row.name for row in plan.rows],
+            "seeds": plan.seeds, "scale": dataclasses.asdict(plan.scale), "images": self.images,
+            "num_samples": self.num_samples,
+            "teachers": [dataclasses.asdict(teacher) for teacher in self.teachers.values()],
+        }  # fmt: skip
+        with written_whole(store.folder / "plan.json") as file:
+            file.write((json.dumps(content, indent=1) + "\n").encode())
+
+    @classmethod
+    def load(cls, store: Store) -> "Prepared":
+        """The plan that a folder was last used for.
+
+        Raises:
+            FileNotFoundError: a folder without one.
+            ValueError: a file that is damaged.
+        """
+        path = store.folder / "plan.json"
+        if not path.exists():
+            raise FileNotFoundError(f"there is no plan in {store.folder}; start one with kcd-teach bench")
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            plan = make_plan(content["pairs"], content["rows"], content["seeds"], Scale(**content["scale"]))
+            teachers = [Teacher(**teacher) for teacher in content["teachers"]]
+            by_network = {teacher.network: teacher for teacher in teachers}
+            return cls(plan, content["images"], content["num_samples"], by_network)
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is damaged ({error!r}); start the plan again, finished runs are kept") from error
+
+
+def _name(entry: Pair | Row | int) -> str:
+    return str(entry) if isinstance(entry, int) else entry.name

@@ -1,0 +1,176 @@
+"""At which size? ``full`` is the published recipe on CIFAR-100; ``small`` is the same code on few small images."""
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from kcd_teach._checks import check_at_least, check_choice
+from kcd_teach.datasets import Dataset, list_datasets, load_dataset
+from kcd_teach.recipe import Recipe
+
+NEGATIVES, OF_IMAGES = 16_384, 50_000
+"""Negatives per sample of contrastive methods, and the training images they are drawn from."""
+
+CIFAR100_COUNTS = (500, 100)
+"""Training and test images of every class of CIFAR-100."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Which images, and how long.
+
+    Attributes:
+        name: as shown.
+        dataset: a name of :func:`kcd_teach.datasets.list_datasets`.
+        epochs: E of a run, of students and of teachers.
+        batch_size: samples per step.
+        per_class, test_per_class: only the first training and test images of every class; ``None`` takes all.
+        classes: only the first classes; ``None`` takes all.
+        side: pixels to which images are reduced; ``None`` leaves them as they are.
+        precision: ``"float32"`` or ``"bfloat16"``; never chosen by itself, since results would differ with it.
+    """
+
+    name: str = "full"
+    dataset: str = "cifar100"
+    epochs: int = 240
+    batch_size: int = 64
+    per_class: int | None = None
+    test_per_class: int | None = None
+    classes: int | None = None
+    side: int | None = None
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        check_choice("dataset", self.dataset, list_datasets())
+        check_choice("precision", self.precision, ("float32", "bfloat16"))
+        least = {"epochs": 1, "batch_size": 2, "per_class": 1, "test_per_class": 1, "classes": 2, "side": 8}
+        for name, value in least.items():
+            if getattr(self, name) is not None:
+                check_at_least(name, getattr(self, name), value)
+
+    @property
+    def is_published(self) -> bool:
+        """Is this the published recipe on all of CIFAR-100, whatever its name?"""
+        return dataclasses.replace(self, name="", precision="float32") == Scale(name="")
+
+    def recipe(self, learning_rate: float, epochs: int | None = None) -> Recipe:
+        """The benchmark's recipe at this scale, of ``epochs`` if they are not those of the scale."""
+        return Recipe(
+            epochs=epochs or self.epochs, batch_size=self.batch_size, learning_rate=learning_rate,
+            precision=self.precision,
+        )  # fmt: skip
+
+    def but(self, **changes: Any) -> "Scale":
+        """The same scale with some settings changed, and a name that says so; ``None`` changes nothing."""
+        changed = {name: value for name, value in changes.items() if value not in (None, getattr(self, name))}
+        suffix = "".join(f", {name}={value}" for name, value in changed.items())
+        return dataclasses.replace(self, name=self.name + suffix, **changed)
+
+    def images(self, root: str | Path | None = None) -> Dataset:
+        """The images of this scale, in memory; one copy per process, whoever asks.
+
+        Args:
+            root: folder to look in first.
+
+        Raises:
+            ValueError: a file that is not the data set it should be.
+            RuntimeError: a data set that is neither here nor downloadable.
+        """
+        return _images(dataclasses.replace(self, name="", epochs=1, batch_size=2), None if root is None else str(root))
+
+
+SCALES = {
+    "full": Scale(),
+    "small": Scale(
+        "small", "fashion-mnist-mini", epochs=3, batch_size=20, per_class=10, test_per_class=10, side=16
+    ),
+}  # fmt: skip
+
+
+def find_scale(name: str) -> Scale:
+    """A scale by its name."""
+    check_choice("scale", name, SCALES)
+    return SCALES[name]
+
+
+def negatives_of(num_samples: int) -> int:
+    """K of the contrastive methods, in proportion to the images; 16,384 of CIFAR-100.
+
+    >>> negatives_of(50_000), negatives_of(2_000)
+    (16384, 655)
+    """
+    return max(1, round(NEGATIVES * num_samples / OF_IMAGES))
+
+
+@lru_cache(maxsize=2)
+def _images(scale: Scale, root: str | None) -> Dataset:
+    dataset = load_dataset(scale.dataset, root)
+    if scale.dataset == "cifar100":
+        check_cifar100(dataset)
+    classes = scale.classes or len(dataset.classes)
+    if classes > len(dataset.classes):
+        raise ValueError(f"classes must be at most {len(dataset.classes)} for {scale.dataset}, got {classes}")
+    train = _first(dataset.train_labels, classes, scale.per_class)
+    test = _first(dataset.test_labels, classes, scale.test_per_class)
+    dataset = dataclasses.replace(
+        dataset, classes=dataset.classes[:classes],
+        train_images=dataset.train_images[train], train_labels=dataset.train_labels[train],
+        test_images=dataset.test_images[test], test_labels=dataset.test_labels[test],
+    )  # fmt: skip
+    return dataset if scale.side is None else _reduce(dataset, scale.side)
+
+
+def _first(labels: Tensor, classes: int, count: int | None) -> Tensor:
+    """Ids of the first samples of each of the first classes, ascending."""
+    if count is None:
+        return torch.nonzero(labels < classes).flatten()
+    return torch.cat([torch.nonzero(labels == c).flatten()[:count] for c in range(classes)]).sort().values
+
+
+def _reduce(dataset: Dataset, side: int) -> Dataset:
+    """Average the images down to ``side`` pixels, and their border in proportion."""
+
+    def reduced(images: Tensor) -> Tensor:
+        return F.adaptive_avg_pool2d(images.float(), side).round().to(torch.uint8)
+
+    height = dataset.train_images.shape[2]
+    if side > height:
+        raise ValueError(f"side must be at most {height} for {dataset.name}, got {side}")
+    return dataclasses.replace(
+        dataset, train_images=reduced(dataset.train_images), test_images=reduced(dataset.test_images),
+        padding=max(1, round(dataset.padding * side / height)),
+    )  # fmt: skip
+
+
+def check_cifar100(dataset: Dataset) -> None:
+    """Raise ValueError unless every class has the images that it has in CIFAR-100: 500 to train and 100 to test."""
+    if len(dataset.classes) != 100:
+        raise ValueError(f"this is not CIFAR-100: it has {len(dataset.classes)} classes, not 100")
+    for split, labels, count in zip(
+        ("training", "test"), (dataset.train_labels, dataset.test_labels), CIFAR100_COUNTS, strict=True
+    ):
+        counts = torch.bincount(labels.cpu(), minlength=100)
+        wrong = torch.nonzero(counts != count).flatten()
+        if len(wrong):
+            first = int(wrong[0])
+            raise ValueError(
+                f"this is not CIFAR-100: {len(wrong)} classes have another number of {split} images than {count}, "
+                f"first {dataset.classes[first]!r} with {int(counts[first])}"
+            )
+
+
+def fingerprint_of(dataset: Dataset) -> str:
+    """SHA-256 of all that a result can depend on: images, labels, classes, normalisation, border."""
+    digest = hashlib.sha256(f"{dataset.mean} {dataset.std} {dataset.padding} {dataset.classes}".encode())
+    for name in ("train_images", "train_labels", "test_images", "test_labels"):
+        values = getattr(dataset, name)
+        digest.update(f"{name} {list(values.shape)}".encode())
+        digest.update(values.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,130 @@
+"""Where do results live? One file of finished runs, and for each unfinished one a checkpoint and the one before it."""
+
+import contextlib
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from kcd_teach._files import written_whole
+from kcd_teach.checkpoints import read_state
+
+Record = dict[str, Any]
+
+PATIENCE = 60.0
+"""Seconds to wait for another process that is writing a record."""
+
+
+class Store:
+    """A folder that any number of processes may work on at the same time.
+
+    ``results.jsonl`` holds a line per finished run; ``checkpoints/`` what is unfinished; ``teachers/`` weights;
+    ``locks/`` who is at work. A lock ends with its process, however that ends.
+
+    Args:
+        folder: made if it is missing.
+
+    Raises:
+        OSError: a folder that cannot be made.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        for name in ("checkpoints", "teachers", "locks"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+
+    @property
+    def results(self) -> Path:
+        """The file of finished runs."""
+        return self.folder / "results.jsonl"
+
+    def records(self) -> dict[str, Record]:
+        """All finished runs by key; raises ValueError for a line that is not a record."""
+        if not self.results.exists():
+            return {}
+        records = {}
+        for number, line in enumerate(self.results.read_text(encoding="utf-8").splitlines(), start=1):
+            try:
+                record = json.loads(line)
+                records[record["key"]] = record
+            except (json.JSONDecodeError, KeyError, TypeError) as error:
+                raise ValueError(
+                    f"line {number} of {self.results} is damaged; delete that line to repeat its run"
+                ) from error
+        return records
+
+    def append(self, record: Record) -> None:
+        """Add a finished run; the file on the disk holds the line whole, or is as it was.
+
+        Raises:
+            OSError: no room on the disk; or another process has been writing for a minute.
+        """
+        line = json.dumps(record, allow_nan=False) + "\n"
+        with FileLock(self.folder / "locks" / "results.lock", timeout=PATIENCE):
+            before = self.results.read_bytes() if self.results.exists() else b""
+            if before and not before.endswith(b"\n"):
+                before += b"\n"
+            with written_whole(self.results) as file:
+                file.write(before + line.encode())
+
+    @contextlib.contextmanager
+    def claim(self, key: str) -> Iterator[bool]:
+        """Yield True to the one process that may work on a run, False to all others."""
+        lock = FileLock(self.folder / "locks" / f"{key}.lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def checkpoint(self, key: str) -> Path:
+        """The file in which an unfinished run is saved."""
+        return self.folder / "checkpoints" / f"{key}.pt"
+
+    def keep_previous(self, key: str) -> None:
+        """Keep today's checkpoint under a second name, before the next one takes its place."""
+        current = self.checkpoint(key)
+        part = current.with_name(f"{current.name}.{os.getpid()}.part")
+        part.unlink(missing_ok=True)
+        try:
+            os.link(current, part)  # no copy: the next checkpoint is a new file
+        except OSError:  # a file system without links
+            shutil.copy2(current, part)
+        part.replace(_previous(current))
+
+    def restore(self, key: str) -> None:
+        """See that the checkpoint of a run is readable, falling back to the previous one, or to none, with a warning."""
+        current = self.checkpoint(key)
+        for path in (current, _previous(current)):
+            if not path.exists():
+                continue
+            try:
+                read_state(path)
+            except ValueError as error:
+                lost = "it goes on from the previous one" if path == current else "it starts again"
+                warnings.warn(f"a checkpoint of run {key} is lost: {error}; {lost}", stacklevel=2)
+                path.unlink()
+            else:
+                path.replace(current)
+                return
+
+    def discard(self, key: str) -> None:
+        """Delete the checkpoints of a run that is stored, and what killed processes left half-written of them."""
+        current = self.checkpoint(key)
+        for part in current.parent.glob(f"{key}.*.part"):
+            part.unlink(missing_ok=True)
+        for path in (current, _previous(current)):
+            path.unlink(missing_ok=True)
+
+
+def _previous(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.previous.pt")

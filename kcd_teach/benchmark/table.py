@@ -1,0 +1,201 @@
+"""What came out? The published table beside our own runs: Markdown, CSV, rows for a notebook."""
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kcd_teach.benchmark.pairs import Pair
+from kcd_teach.benchmark.plan import Prepared
+from kcd_teach.benchmark.published import NOTES, STUDENT_BASELINES, Published, note_of, published
+from kcd_teach.benchmark.rows import STUDENT, Row
+from kcd_teach.benchmark.store import Record, Store
+from kcd_teach.statistics import Interval, interval, paired_differences
+
+EMPTY = "–"
+"""Stands where nothing was run, or nothing published."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A pair and a row: published and ours, accuracies in percent, differences in percentage points.
+
+    Attributes:
+        pair, row: names.
+        published: None where nothing was published.
+        ours: mean and 95 % interval over the seeds; None without a run.
+        wanted: seeds of the plan.
+        gain: condensed minus plain, paired by seed; None for a plain row, or without a common seed.
+        presentations: samples shown to the student, mean over the runs; None without a run.
+        comparable: were our runs made with the published recipe?
+    """
+
+    pair: str
+    row: str
+    published: Published | None
+    ours: Interval | None
+    wanted: int
+    gain: Interval | None = None
+    presentations: float | None = None
+    comparable: bool = False
+
+    @property
+    def baseline(self) -> float | None:
+        """Published accuracy to compare with: as printed, except where note (a) corrects it."""
+        if self.row == STUDENT.name and self.pair in STUDENT_BASELINES:
+            return STUDENT_BASELINES[self.pair]
+        return None if self.published is None else self.published.accuracy
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus :attr:`baseline`; None if either is missing, or ours was made with another recipe."""
+        if self.ours is None or self.baseline is None or not self.comparable:
+            return None
+        return self.ours.mean - self.baseline
+
+
+@dataclass(frozen=True)
+class BenchmarkTable:
+    """All cells of a plan, and what must be said beside them.
+
+    Attributes:
+        prepared: the plan and its teachers.
+        cells: by name of the row, then of the pair, in the plan's order.
+    """
+
+    prepared: Prepared
+    cells: Mapping[str, Mapping[str, Cell]]
+
+    @property
+    def runs(self) -> int:
+        """Runs that the table rests on, one that pairs share counted in each of them."""
+        return sum(cell.ours.n for row in self.cells.values() for cell in row.values() if cell.ours is not None)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A plain dict per cell, in order; ``None`` where nothing was run or published."""
+        return [_plain(cell) for row in self.cells.values() for cell in row.values()]
+
+    def csv(self) -> str:
+        """A line per cell; empty fields where nothing was run or published."""
+        lines = io.StringIO()
+        rows = self.rows()
+        writer = csv.DictWriter(lines, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return lines.getvalue()
+
+    def markdown(self) -> str:
+        """The table as the poster has it, each cell with the published number above ours, and the notes below."""
+        pairs = [pair.name for pair in self.prepared.plan.pairs]
+        head = ["| Method | " + " | ".join(pairs) + " |", "| --- |" + " --- |" * len(pairs)]
+        lines = ["| Teacher | " + " | ".join(self._teacher(pair.teacher) for pair in self.prepared.plan.pairs) + " |"]
+        for row, cells in self.cells.items():
+            note = f" ({note_of(row)})" if note_of(row) else ""
+            lines.append(f"| {row}{note} | " + " | ".join(_text(cell) for cell in cells.values()) + " |")
+        return "\n".join([*head, *lines, "", *self.notes(), ""])
+
+    def notes(self) -> list[str]:
+        """What must be known to read the table, one paragraph each."""
+        plan = self.prepared.plan
+        wanted = len(plan.pairs) * len(plan.rows) * len(plan.seeds)
+        scale = plan.scale
+        size = f"{self.prepared.num_samples:,} training images of {scale.dataset}, {scale.epochs} epochs"
+        notes = [
+            "Each cell: published / ours, accuracy of the last epoch in percent, mean ± 95 % interval over n seeds; "
+            "Δ ours minus published; gain condensed minus plain, paired by seed, percentage points. "
+            f"{EMPTY} was not run, or not published.",
+            f"Ours: scale {scale.name!r}, {size}; {self.runs} of {wanted} runs. Published: 50,000 images of "
+            "CIFAR-100, 240 epochs.",
+        ]
+        if not scale.is_published:
+            notes.append("At this scale our numbers cannot be compared with the published ones; Δ is left out.")
+        return notes + [f"({letter}) {text}" for letter, text in NOTES.items()]
+
+    def _teacher(self, network: str) -> str:
+        teacher = self.prepared.teachers.get(network)
+        if teacher is None:
+            return f"{EMPTY} / {EMPTY}"
+        printed = EMPTY if teacher.published is None else f"{teacher.published:.2f}"
+        return f"{printed} / {100 * teacher.accuracy:.2f}"
+
+
+def make_table(prepared: Prepared, store: Store) -> BenchmarkTable:
+    """The table of a plan from what a folder holds; runs of any other configuration in it are left alone."""
+    records = store.records()
+    found = {
+        row.name: {pair.name: _found(prepared, pair, row, records) for pair in prepared.plan.pairs}
+        for row in prepared.plan.rows
+    }
+    return BenchmarkTable(
+        prepared, {row: {pair: _cell(prepared, row, pair, found) for pair in pairs} for row, pairs in found.items()}
+    )
+
+
+def _found(prepared: Prepared, pair: Pair, row: Row, records: Mapping[str, Record]) -> dict[int, Record]:
+    """Stored runs of a cell by seed."""
+    keys = {seed: prepared.unit(pair, row, seed).key for seed in prepared.plan.seeds}
+    return {seed: records[key] for seed, key in keys.items() if key in records}
+
+
+def _cell(prepared: Prepared, row: str, pair: str, found: Mapping[str, Mapping[str, dict[int, Record]]]) -> Cell:
+    runs = found[row][pair]
+    ours = _accuracies(runs)
+    plain = _accuracies(found.get(row.partition("@")[0].removeprefix("KC-"), {}).get(pair, {}))
+    paired = row.startswith("KC-") and bool(ours.keys() & plain.keys())
+    return Cell(
+        pair, row, published(row, pair),
+        ours=interval(list(ours.values())) if ours else None,
+        wanted=len(prepared.plan.seeds),
+        gain=interval(paired_differences(ours, plain)) if paired else None,
+        presentations=interval([record["presentations"] for record in runs.values()]).mean if runs else None,
+        comparable=prepared.plan.scale.is_published,
+    )  # fmt: skip
+
+
+def _accuracies(runs: Mapping[int, Record]) -> dict[int, float]:
+    """Accuracy of the last epoch in percent by seed."""
+    return {seed: 100 * record["test_accuracy"][-1] for seed, record in runs.items()}
+
+
+def _plain(cell: Cell) -> dict[str, Any]:
+    ours, gain, printed = cell.ours, cell.gain, cell.published
+    return {
+        "row": cell.row,
+        "pair": cell.pair,
+        "published": None if printed is None else printed.accuracy,
+        "published_delta": None if printed is None else printed.delta,
+        "note": note_of(cell.row) or ("" if printed is None else printed.note),
+        "ours": None if ours is None else round(ours.mean, 4),
+        "ours_half_width": _half_width(ours),
+        "n": 0 if ours is None else ours.n,
+        "wanted": cell.wanted,
+        "difference": None if cell.difference is None else round(cell.difference, 4),
+        "gain": None if gain is None else round(gain.mean, 4),
+        "gain_half_width": _half_width(gain),
+        "gain_n": 0 if gain is None else gain.n,
+        "presentations": cell.presentations,
+    }
+
+
+def _half_width(found: Interval | None) -> float | None:
+    """Of an interval; None without one, and for a single run, which has none."""
+    return None if found is None or found.n < 2 else round(found.half_width, 4)
+
+
+def _text(cell: Cell) -> str:
+    """A cell of the Markdown table."""
+    printed = EMPTY if cell.published is None else str(cell.published)
+    if cell.ours is None:
+        return f"{printed} / {EMPTY}"
+    text = f"{printed} / {_spread(cell.ours)} (n = {cell.ours.n})"
+    if cell.difference is not None:
+        text += f"; Δ {cell.difference:+.2f}"
+    if cell.gain is not None:
+        text += f"; gain {_spread(cell.gain, '+')} (n = {cell.gain.n})"
+    return text
+
+
+def _spread(found: Interval, sign: str = "") -> str:
+    """Mean and interval, the latter only where there is one."""
+    return f"{found.mean:{sign}.2f}" + (f" ± {found.half_width:.2f}" if found.n > 1 else "")

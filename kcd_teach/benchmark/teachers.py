@@ -1,0 +1,154 @@
+"""Where does a teacher come from? Trained here, or from a published checkpoint; known by a hash of its weights."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from kcd_teach._checks import check_at_least, check_choice
+from kcd_teach._files import written_whole
+from kcd_teach.benchmark.finishing import Watch, configured, described, finish, key_of, unwatched
+from kcd_teach.benchmark.pairs import PAIRS, rate_of
+from kcd_teach.benchmark.published import PUBLISHED
+from kcd_teach.benchmark.scales import Scale, fingerprint_of
+from kcd_teach.benchmark.store import Record, Store
+from kcd_teach.datasets import Dataset
+from kcd_teach.engine import Engine
+from kcd_teach.knowledge import accuracy
+from kcd_teach.models import create_model, list_models, load_checkpoint, load_weights, save_weights
+from kcd_teach.training import Distillation, distill
+
+Root = str | Path | None
+"""Folder of the data set; ``None`` looks where :func:`kcd_teach.datasets.load_dataset` looks."""
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A trained network that the runs of a folder learn from.
+
+    Attributes:
+        network: a name of :func:`kcd_teach.models.list_models`.
+        weights: SHA-256 of its weights.
+        accuracy: measured on the test images of the scale, 0 .. 1.
+        origin: where it comes from, in words.
+    """
+
+    network: str
+    weights: str
+    accuracy: float
+    origin: str
+
+    @property
+    def published(self) -> float | None:
+        """Published accuracy of a teacher of this architecture on CIFAR-100, percent; None outside the table."""
+        pairs = [pair.name for pair in PAIRS if pair.teacher == self.network]
+        return PUBLISHED["Teacher"][pairs[0]].accuracy if pairs else None
+
+    def file(self, store: Store) -> Path:
+        """Where its weights are."""
+        return store.folder / "teachers" / f"{self.network}-{self.weights[:16]}.npz"
+
+    def load(self, store: Store, dataset: Dataset) -> nn.Module:
+        """The network, in eval mode; raises ValueError if the file holds other weights than it should."""
+        network = create_model(self.network, len(dataset.classes), dataset.in_channels, seed=0)
+        load_weights(network, self.file(store))
+        if hash_of(network) != self.weights:
+            raise ValueError(f"{self.file(store)} holds other weights than the plan was made with; make the plan again")
+        return network.eval()
+
+    def __str__(self) -> str:
+        known = "" if self.published is None else f", published {self.published:.2f} % (full recipe, CIFAR-100)"
+        return f"{self.network} {self.weights[:8]}: {100 * self.accuracy:.2f} %{known}; {self.origin}"
+
+
+def hash_of(network: nn.Module) -> str:
+    """SHA-256 of names, types, shapes and values of all weights and statistics."""
+    digest = hashlib.sha256()
+    for name, value in network.state_dict().items():
+        digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def train_teacher(
+    network: str, scale: Scale, store: Store, *, seed: int = 0, root: Root = None,
+    device: torch.device | str = "cpu", watch: Watch = unwatched,
+) -> Teacher | None:  # fmt: skip
+    """Train a teacher on labels with the benchmark's recipe, or find the one that was trained before.
+
+    Args:
+        network: a name of :func:`kcd_teach.models.list_models`.
+        scale: images and epochs.
+        store: keeps its weights and its record; an interrupted training goes on from there.
+        seed: of initial weights, order and views.
+        root: folder of the data set.
+        device: where to compute.
+        watch: is told about every epoch.
+
+    Returns:
+        The teacher; None while another process is training it.
+    """
+    check_choice("teacher", network, list_models())
+    check_at_least("seed", seed, 0)
+    dataset = scale.images(root)
+    recipe = scale.recipe(rate_of(network))
+    config = configured(teacher=network, recipe=dataclasses.asdict(recipe), images=fingerprint_of(dataset), seed=seed)
+    key = key_of(config)
+    file = store.folder / "teachers" / f"{network}-{key}.json"
+
+    def start(checkpoint: Path) -> Distillation:
+        fresh = create_model(network, len(dataset.classes), dataset.in_channels, seed=seed)
+        return distill(fresh, dataset, recipe=recipe, seed=seed, device=device, checkpoint=checkpoint)
+
+    with store.claim(key) as mine:
+        if mine and not file.exists():
+            run = finish(f"teacher {network}", key, store, start, watch)
+            origin = f"trained here for {recipe.epochs} epochs, seed {seed}"
+            teacher = Teacher(network, hash_of(run.student), run.reports[-1].test_accuracy, origin)
+            if not teacher.file(store).exists():
+                save_weights(run.student, teacher.file(store))
+            _write(file, {**dataclasses.asdict(teacher), "key": key, "config": config, **described(run)})
+        if mine:
+            store.discard(key)
+        return read_teacher(file) if file.exists() else None
+
+
+def load_published(
+    network: str, path: str | Path, scale: Scale, store: Store, *, root: Root = None,
+    device: torch.device | str = "cpu",
+) -> Teacher:  # fmt: skip
+    """Take a teacher from a published checkpoint, and measure it; its weights are copied to the store.
+
+    Raises:
+        ValueError: an unknown network; a file that is damaged, could run code, or holds another network.
+        OSError: a file that is missing.
+    """
+    check_choice("teacher", network, list_models())
+    dataset = scale.images(root)
+    loaded = load_checkpoint(create_model(network, len(dataset.classes), dataset.in_channels, seed=0), path).eval()
+    weights = hash_of(loaded)
+    engine = Engine(device, scale.precision)
+    measured = accuracy(engine.prepare(loaded), dataset.to(device), engine.precision)
+    teacher = Teacher(network, weights, measured, f"from the checkpoint {Path(path).name}")
+    if not teacher.file(store).exists():
+        save_weights(loaded, teacher.file(store))
+    _write(teacher.file(store).with_suffix(".json"), {**dataclasses.asdict(teacher), "scale": scale.name})
+    return teacher
+
+
+def _write(path: Path, record: Record) -> None:
+    with written_whole(path) as file:
+        file.write((json.dumps(record) + "\n").encode())
+
+
+def read_teacher(path: Path) -> Teacher:
+    """A teacher from its record; raises ValueError for a file that is none."""
+    try:
+        record: Record = json.loads(path.read_text(encoding="utf-8"))
+        return Teacher(record["network"], record["weights"], record["accuracy"], record["origin"])
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not the record of a teacher; delete it to train the teacher again") from error

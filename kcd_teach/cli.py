@@ -1,0 +1,213 @@
+"""The benchmark without a notebook: the command ``kcd-teach``."""
+
+import functools
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from kcd_teach._checks import check_choice
+
+app = typer.Typer(
+    help=(
+        "Train, distil, condense, and compare with the published table.\n\n"
+        "Start with: kcd-teach doctor, then kcd-teach bench. Everything may be stopped or killed at any moment; the "
+        "same command goes on from there."
+    ),
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+)  # fmt: skip
+
+FORMATS = ("markdown", "csv")
+
+Folder = Annotated[Path, typer.Option(help="Where results, teachers and checkpoints are kept.")]
+Pairs = Annotated[
+    Optional[list[str]],  # noqa: UP045  typer reads it
+    typer.Option("--pair", help="Column of the table, as 'V13>V8', or 'TEACHER>STUDENT'; repeatable; all by default."),
+]
+Rows = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--row",
+        help="Row of the table, as KD or KC-CRD; any KC-NAME; ablations as KC-KD@released, KC-KD@no-mixing, "
+        "KC-KD@random, KD@short; repeatable; all rows of the table by default.",
+    ),
+]
+Seeds = Annotated[int, typer.Option(help="Runs per cell, seeds 0, 1, ...")]
+ScaleName = Annotated[
+    str, typer.Option(help="full: the published recipe on CIFAR-100, for a GPU; small: minutes on a CPU.")
+]
+Epochs = Annotated[Optional[int], typer.Option(help="Epochs, if not those of the scale.")]  # noqa: UP045
+PerClass = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(help="Only the first training images of every class, if not those of the scale."),
+]
+Classes = Annotated[Optional[int], typer.Option(help="Only the first classes.")]  # noqa: UP045
+DataSet = Annotated[Optional[str], typer.Option("--dataset", help="Images, if not those of the scale.")]  # noqa: UP045
+Precision = Annotated[Optional[str], typer.Option(help="float32 (the default) or bfloat16.")]  # noqa: UP045
+Data = Annotated[Optional[Path], typer.Option("--data", help="Folder of the data set.")]  # noqa: UP045
+Device = Annotated[Optional[str], typer.Option(help="cpu, cuda, cuda:1; the first GPU by default.")]  # noqa: UP045
+Workers = Annotated[int, typer.Option(help="Runs side by side.")]
+Checkpoints = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--checkpoint", help="Published teacher, as resnet56=ckpt_epoch_240.pth; repeatable; others are trained."
+    ),
+]
+
+
+def _plainly(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn what can go wrong into one line and exit code 2, and an interrupt into 130."""
+
+    @functools.wraps(command)
+    def wrapped(*arguments: Any, **settings: Any) -> None:
+        try:
+            with warnings.catch_warnings():
+                warnings.showwarning = lambda message, *_: typer.echo(f"warning: {message}", err=True)
+                command(*arguments, **settings)
+        except KeyboardInterrupt as stopped:
+            typer.echo("stopped; the same command goes on from here", err=True)
+            raise typer.Exit(130) from stopped
+        except (ValueError, TypeError, OSError, RuntimeError, MemoryError, ArithmeticError) as error:
+            typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+            raise typer.Exit(2) from error
+
+    return wrapped
+
+
+def _scale(name: str, **changes: Any) -> Any:
+    from kcd_teach.benchmark import find_scale
+
+    return find_scale(name).but(**changes)
+
+
+def _files(checkpoints: list[str] | None) -> dict[str, str]:
+    """Network -> file, from ``NETWORK=FILE``."""
+    named = {}
+    for text in checkpoints or []:
+        network, equals, file = text.partition("=")
+        if not (network and equals and file):
+            raise ValueError(f"checkpoint must be NETWORK=FILE, as resnet56=ckpt_epoch_240.pth, got {text!r}")
+        named[network] = file
+    return named
+
+
+@app.command()
+@_plainly
+def doctor(
+    pair: Pairs = None, row: Rows = None, seeds: Seeds = 1, scale: ScaleName = "small", folder: Folder = Path("runs"),
+    workers: Workers = 1, epochs: Epochs = None, per_class: PerClass = None, classes: Classes = None,
+    dataset: DataSet = None, precision: Precision = None, data: Data = None, device: Device = None,
+    price: Annotated[Optional[float], typer.Option(help="Of an hour of this machine, to say what it costs.")] = None,  # noqa: UP045
+    time: Annotated[bool, typer.Option(help="Measure how long the plan takes.")] = True,
+) -> None:  # fmt: skip
+    """Say whether this machine is ready for a plan: device, memory, data, disk, teachers, and how long it takes."""
+    from kcd_teach.benchmark import examine, make_plan
+
+    changes = _scale(scale, epochs=epochs, per_class=per_class, classes=classes, dataset=dataset, precision=precision)
+    plan, fine = make_plan(pair, row, seeds, changes), True
+    for finding in examine(
+        plan, folder, workers=workers, root=data, device=device, probing=time, price=price
+    ):  # fmt: skip
+        typer.echo(str(finding))
+        fine = fine and finding.fine
+    if not fine:
+        raise typer.Exit(2)
+
+
+@app.command("train-teacher")
+@_plainly
+def train_teacher(
+    network: Annotated[str, typer.Argument(help="Its name, as resnet56 or vgg13.")], scale: ScaleName = "small",
+    folder: Folder = Path("runs"), seed: Annotated[int, typer.Option(help="Of weights, order and views.")] = 0,
+    epochs: Epochs = None, per_class: PerClass = None, classes: Classes = None, dataset: DataSet = None,
+    precision: Precision = None, data: Data = None, device: Device = None,
+) -> None:  # fmt: skip
+    """Train a teacher, or go on training it; bench and distill use the one of seed 0 in their folder."""
+    import torch
+
+    from kcd_teach.benchmark import Store, progress
+    from kcd_teach.benchmark import train_teacher as train
+
+    changed = _scale(scale, epochs=epochs, per_class=per_class, classes=classes, dataset=dataset, precision=precision)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    teacher = train(network, changed, Store(folder), seed=seed, root=data, device=device, watch=progress.Bar(0))
+    if teacher is None:
+        raise RuntimeError(f"another process is training {network} in {folder}; wait for it")
+    typer.echo(f"teacher {teacher}")
+
+
+@app.command()
+@_plainly
+def bench(
+    pair: Pairs = None, row: Rows = None, seeds: Seeds = 1, scale: ScaleName = "small", folder: Folder = Path("runs"),
+    workers: Workers = 1, checkpoint: Checkpoints = None, epochs: Epochs = None, per_class: PerClass = None,
+    classes: Classes = None, dataset: DataSet = None, precision: Precision = None, data: Data = None,
+    device: Device = None,
+) -> None:  # fmt: skip
+    """Run what is missing of a plan and print its table; teachers that are missing are trained first."""
+    changed = _scale(scale, epochs=epochs, per_class=per_class, classes=classes, dataset=dataset, precision=precision)
+    _run(pair, row, range(seeds), changed, folder, workers, _files(checkpoint), data, device)
+
+
+@app.command()
+@_plainly
+def distill(
+    pair: Annotated[str, typer.Option(help="As 'V13>V8', or 'TEACHER>STUDENT'.")],
+    row: Annotated[str, typer.Option(help="As KD, KC-CRD, KC-KD@released.")] = "KC-KD",
+    seed: Annotated[int, typer.Option(help="Of weights, order, views and selection.")] = 0,
+    scale: ScaleName = "small", folder: Folder = Path("runs"), checkpoint: Checkpoints = None, epochs: Epochs = None,
+    per_class: PerClass = None, classes: Classes = None, dataset: DataSet = None, precision: Precision = None,
+    data: Data = None, device: Device = None,
+) -> None:  # fmt: skip
+    """Train one student: a single cell and seed of the table. The plan of the folder stays as it is."""
+    changed = _scale(scale, epochs=epochs, per_class=per_class, classes=classes, dataset=dataset, precision=precision)
+    _run([pair], [row], [seed], changed, folder, 1, _files(checkpoint), data, device, remember=False)
+
+
+def _run(
+    pairs: list[str] | None, rows: list[str] | None, seeds: Any, scale: Any, folder: Path, workers: int,
+    checkpoints: dict[str, str], data: Path | None, device: str | None, remember: bool = True,
+) -> None:  # fmt: skip
+    """Carry out a plan and print its table; what diverged ends in exit code 1."""
+    from kcd_teach.benchmark import Store, make_plan, make_table, run_plan
+
+    outcome = run_plan(
+        make_plan(pairs, rows, seeds, scale), folder, workers=workers, root=data, device=device,
+        checkpoints=checkpoints, announce=typer.echo, remember=remember,
+    )  # fmt: skip
+    typer.echo(make_table(outcome.prepared, Store(folder)).markdown())
+    for name, said in outcome.diverged.items():
+        typer.echo(f"not stored: {name}: {said}", err=True)
+    if outcome.diverged:
+        raise typer.Exit(1)
+
+
+@app.command()
+@_plainly
+def table(
+    folder: Folder = Path("runs"),
+    as_: Annotated[str, typer.Option("--as", help="markdown or csv.")] = "markdown",
+    out: Annotated[Optional[Path], typer.Option(help="File to write; printed by default.")] = None,  # noqa: UP045
+) -> None:
+    """Show the published table beside the runs of a folder, finished or not."""
+    from kcd_teach._files import written_whole
+    from kcd_teach.benchmark import Prepared, Store, make_table
+
+    check_choice("as", as_, FORMATS)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}; start a plan with kcd-teach bench")
+    store = Store(folder)
+    made = make_table(Prepared.load(store), store)
+    text = made.csv() if as_ == "csv" else made.markdown()
+    if out is None:
+        typer.echo(text)
+        return
+    with written_whole(out) as file:
+        file.write(text.encode())
+    typer.echo(f"wrote {out}")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,52 @@
+"""The published table stands as printed, with its footnotes beside it."""
+
+import pytest
+
+from kcd_teach.benchmark import NOTES, PAIRS, PUBLISHED, ROWS, published
+from kcd_teach.benchmark.published import STUDENT_BASELINES, mean_gain, note_of
+from kcd_teach.models import create_model
+
+
+def test_eleven_pairs_and_fifteen_methods_beside_the_student():
+    assert len(PAIRS) == 11
+    assert [row.name for row in ROWS[1:]] == list(PUBLISHED)[2:]
+    assert (len(ROWS[1:]), ROWS[0].name, list(PUBLISHED)[:2]) == (15, "Student", ["Teacher", "Student"])
+    assert sum(len(cells) for cells in PUBLISHED.values()) == 17 * 11 - 1
+    assert published("ReviewKD", "R50>V8") is None
+
+
+@pytest.mark.parametrize(("row", "gain"), [("KC-KD", 0.595), ("KC-PKT", 0.881), ("KC-CRD", 0.245), ("KC-SSKD", 0.296)])
+def test_mean_gains(row, gain):
+    assert round(mean_gain(row), 3) == gain
+
+
+def test_printed_deltas_are_differences_of_the_printed_rows_but_for_note_d():
+    wrong = []
+    for row in ("KC-KD", "KC-PKT", "KC-CRD", "KC-SSKD"):
+        for pair, cell in PUBLISHED[row].items():
+            if abs(cell.accuracy - published(row.removeprefix("KC-"), pair).accuracy - cell.delta) > 0.005:
+                wrong.append((row, pair, cell.note))
+    assert wrong == [("KC-SSKD", "V13>V8", "d")]
+
+
+def test_footnotes_stand_beside_their_numbers():
+    assert str(published("Student", "W40-2>W40-1")) == "73.26 (a)"
+    assert STUDENT_BASELINES == {"W40-2>W40-1": 71.98}
+    assert (note_of("CRD"), note_of("SSKD"), note_of("KD")) == ("b", "c", "")
+    assert str(published("KC-CRD", "W40-2>SN1")) == "76.4"
+    assert list(NOTES) == ["a", "b", "c", "d"]
+
+
+def test_students_and_teachers_that_pairs_share_have_one_number():
+    for row, role in (("Teacher", "teacher"), ("Student", "student")):
+        numbers = {}
+        for pair in PAIRS:
+            numbers.setdefault(getattr(pair, role), set()).add(published(row, pair.name).accuracy)
+        assert all(len(values) == 1 for values in numbers.values())
+
+
+def test_networks_exist_and_rates_are_the_benchmarks():
+    assert all(create_model(name) for name in {pair.student for pair in PAIRS})
+    low = {pair.student for pair in PAIRS if pair.learning_rate == 0.01}
+    assert low == {"MobileNetV2", "ShuffleV1", "ShuffleV2"}
+    assert {pair.learning_rate for pair in PAIRS} == {0.05, 0.01}
