@@ -38,7 +38,7 @@ from tests.benchmarks.material import (
     ratio,
     timed,
 )
-from tests.benchmarks.public_loops import benchmark_style_epoch, torchdistill_epoch
+from tests.benchmarks.public_loops import benchmark_style, torchdistill_style
 
 IMAGENET = 1_281_167
 
@@ -84,11 +84,12 @@ def speedup_over_public_code(name: str, dataset: Dataset, repeats: int) -> dict[
         return lambda: epoch_of(distill(student, dataset, knowledge(), recipe=Recipe(epochs=1), seed=0))
 
     works = {
-        "benchmark style": lambda: benchmark_style_epoch(theirs["student"], theirs["teacher"], dataset),
-        "torchdistill": lambda: torchdistill_epoch(theirs["student"], theirs["teacher"], dataset),
+        "benchmark style": benchmark_style(**theirs, dataset=dataset),
+        "torchdistill": torchdistill_style(**theirs, dataset=dataset),
         "cold": epoch(lambda: Knowledge(teacher, dataset, "memory")),
         "warm": epoch(lambda: full),
     }
+    works["benchmark style"](), works["torchdistill"]()  # starts the workers of their loaders
     seconds = in_turn(works, repeats, dataset.train_images.device)
     return {
         f"{ours} store over {public}": ratio(seconds[public], seconds[ours])

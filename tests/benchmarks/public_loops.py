@@ -4,6 +4,7 @@ Both show PIL images through torchvision's transforms and two loader workers, in
 """
 
 import logging
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -51,12 +52,18 @@ class Meter:
         self.total, self.count = self.total + value * count, self.count + count
 
 
-def benchmark_style_epoch(student: nn.Module, teacher: nn.Module, dataset: Dataset) -> float:
-    """One epoch of KD in the style of the benchmark's code; returns the mean loss.
+def benchmark_style(student: nn.Module, teacher: nn.Module, dataset: Dataset) -> Callable[[], float]:
+    """KD in the style of the benchmark's code: call the result for an epoch and its mean loss.
 
-    Features are returned although KD ignores them, and loss and accuracies are read after every batch.
+    Loader workers are started once and kept, which favours this loop: the public code starts them anew in every epoch.
     """
-    loader = DataLoader(PILImages(dataset, with_ids=True), BATCH, shuffle=True, num_workers=2)
+    images = PILImages(dataset, with_ids=True)
+    loader = DataLoader(images, BATCH, shuffle=True, num_workers=2, persistent_workers=True)
+    return lambda: benchmark_style_epoch(student, teacher, loader)
+
+
+def benchmark_style_epoch(student: nn.Module, teacher: nn.Module, loader: DataLoader) -> float:
+    """One epoch; features are returned although KD ignores them, loss and accuracies are read after every batch."""
     optimizer = torch.optim.SGD(student.parameters(), 0.05, momentum=0.9, weight_decay=5e-4)
     losses, top1, top5 = Meter(), Meter(), Meter()
     student.train()
@@ -77,14 +84,14 @@ def benchmark_style_epoch(student: nn.Module, teacher: nn.Module, dataset: Datas
     return losses.total / losses.count
 
 
-def torchdistill_epoch(student: nn.Module, teacher: nn.Module, dataset: Dataset) -> float:
-    """One epoch of KD by torchdistill's own training box; returns the last loss."""
+def torchdistill_style(student: nn.Module, teacher: nn.Module, dataset: Dataset) -> Callable[[], float]:
+    """KD by torchdistill's own training box: call the result for an epoch and its last loss."""
     from torchdistill.core.distillation import get_distillation_box
 
     logging.getLogger("torchdistill").setLevel(logging.ERROR)
     loader = {
         "dataset_id": "train", "sampler": {"class_or_func": RandomSampler},
-        "kwargs": {"batch_size": BATCH, "num_workers": 2},
+        "kwargs": {"batch_size": BATCH, "num_workers": 2, "persistent_workers": True},
     }  # fmt: skip
     criterion = {
         "key": "KDLoss",
@@ -103,11 +110,14 @@ def torchdistill_epoch(student: nn.Module, teacher: nn.Module, dataset: Dataset)
     }  # fmt: skip
     data = {"train": PILImages(dataset, with_ids=False)}
     box = get_distillation_box(teacher, student, data, config, torch.device("cpu"), None, False, 1)
-    loss = torch.zeros(())
-    box.pre_epoch_process(epoch=0)
-    for images, labels, extra in box.train_data_loader:
-        box.pre_forward_process()
-        loss = box.forward_process(images, labels, extra)
-        box.post_forward_process(loss=loss)
-    box.clean_modules()
-    return loss.item()
+
+    def epoch() -> float:
+        loss = torch.zeros(())
+        box.pre_epoch_process(epoch=0)
+        for images, labels, extra in box.train_data_loader:
+            box.pre_forward_process()
+            loss = box.forward_process(images, labels, extra)
+            box.post_forward_process(loss=loss)
+        return loss.item()
+
+    return epoch
