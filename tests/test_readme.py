@@ -68,9 +68,25 @@ def test_everything_it_names_exists():
         assert re.search(rf"^{command}:", makefile, flags=re.M), command
 
 
-def test_speed_is_the_measured_one():
-    stored = json.loads((ROOT / "data" / "results" / "speed.json").read_text())["measured"]
-    medians = {name: figures["median"] for name, figures in stored.items()}
-    assert f"{medians['slider to picture, 50,000 samples (s)']:.2f} s at 50,000 samples" in README
-    assert f"{100 * medians['condenser over bare steps, 50,000 samples']:.1f} % of an epoch" in README
-    assert f"{medians['epoch of the loop over bare steps']:.2f} times its bare arithmetic" in README
+def medians(name: str) -> dict[str, float]:
+    stored = json.loads((ROOT / "data" / "results" / f"{name}.json").read_text())["measured"]
+    return {what: figures["median"] for what, figures in stored.items()}
+
+
+def test_waiting_times_are_the_measured_ones():
+    found = medians("speed")
+    assert f"{found['slider to picture, 50,000 samples (s)']:.2f} s at 50,000 samples" in README
+    assert f"{100 * found['condenser over bare steps, 50,000 samples']:.1f} % of an epoch" in README
+
+
+@pytest.mark.parametrize("pair", ["R56>R20", "W40-2>W16-2", "V13>V8", "bundled"])
+def test_pace_is_the_measured_one(pair):
+    assert f"{100 * medians('engine')[f'{pair}: throughput of an epoch over bare steps']:.0f} % (" in README
+
+
+@pytest.mark.parametrize("store", ["cold", "warm"])
+@pytest.mark.parametrize("pair", ["R56>R20", "W40-2>W16-2"])
+def test_speed_beside_public_code_is_the_measured_one(pair, store):
+    section = README[README.index("beside a loop in the style") :]
+    found = medians("engine")[f"{pair}: images per second, {store} store over benchmark style"]
+    assert f"{found:.2f}" in section[: section.index("Where the rest")]
