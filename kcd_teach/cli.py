@@ -36,7 +36,10 @@ Rows = Annotated[
 ]
 Seeds = Annotated[int, typer.Option(help="Runs per cell, seeds 0, 1, ...")]
 ScaleName = Annotated[
-    str, typer.Option(help="full: the published recipe on CIFAR-100, for a GPU; small: minutes on a CPU.")
+    str,
+    typer.Option(
+        help="full: the published recipe on CIFAR-100, for a GPU; slice: a tenth of it, hours on a CPU; small: minutes."
+    ),
 ]
 Epochs = Annotated[Optional[int], typer.Option(help="Epochs, if not those of the scale.")]  # noqa: UP045
 PerClass = Annotated[
@@ -45,6 +48,14 @@ PerClass = Annotated[
 ]
 Classes = Annotated[Optional[int], typer.Option(help="Only the first classes.")]  # noqa: UP045
 DataSet = Annotated[Optional[str], typer.Option("--dataset", help="Images, if not those of the scale.")]  # noqa: UP045
+TeacherEpochs = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(help="Epochs of teachers trained here, if not as many as a student's."),
+]
+KeptAnswers = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--store", help="disk keeps what teachers say for all runs on this machine: faster; off by default."),
+]
 Precision = Annotated[Optional[str], typer.Option(help="float32 (the default) or bfloat16.")]  # noqa: UP045
 Data = Annotated[Optional[Path], typer.Option("--data", help="Folder of the data set.")]  # noqa: UP045
 Device = Annotated[Optional[str], typer.Option(help="cpu, cuda, cuda:1; the first GPU by default.")]  # noqa: UP045
@@ -98,14 +109,16 @@ def _files(checkpoints: list[str] | None) -> dict[str, str]:
 def doctor(
     pair: Pairs = None, row: Rows = None, seeds: Seeds = 1, scale: ScaleName = "small", folder: Folder = Path("runs"),
     workers: Workers = 1, epochs: Epochs = None, per_class: PerClass = None, classes: Classes = None,
-    dataset: DataSet = None, precision: Precision = None, data: Data = None, device: Device = None,
+    dataset: DataSet = None, precision: Precision = None, teacher_epochs: TeacherEpochs = None,
+    store: KeptAnswers = None, data: Data = None, device: Device = None,
     price: Annotated[Optional[float], typer.Option(help="Of an hour of this machine, to say what it costs.")] = None,  # noqa: UP045
     time: Annotated[bool, typer.Option(help="Measure how long the plan takes.")] = True,
 ) -> None:  # fmt: skip
     """Say whether this machine is ready for a plan: device, memory, data, disk, teachers, and how long it takes."""
     from kcd_teach.benchmark import examine, make_plan
 
-    changes = _scale(scale, epochs=epochs, per_class=per_class, classes=classes, dataset=dataset, precision=precision)
+    changes = _scale(scale, epochs=epochs, per_class=per_class, classes=classes, dataset=dataset, precision=precision,
+                     teacher_epochs=teacher_epochs, store=store)  # fmt: skip
     plan, fine = make_plan(pair, row, seeds, changes), True
     for finding in examine(
         plan, folder, workers=workers, root=data, device=device, probing=time, price=price
@@ -143,11 +156,13 @@ def train_teacher(
 def bench(
     pair: Pairs = None, row: Rows = None, seeds: Seeds = 1, scale: ScaleName = "small", folder: Folder = Path("runs"),
     workers: Workers = 1, checkpoint: Checkpoints = None, epochs: Epochs = None, per_class: PerClass = None,
-    classes: Classes = None, dataset: DataSet = None, precision: Precision = None, data: Data = None,
+    classes: Classes = None, dataset: DataSet = None, precision: Precision = None,
+    teacher_epochs: TeacherEpochs = None, store: KeptAnswers = None, data: Data = None,
     device: Device = None,
 ) -> None:  # fmt: skip
     """Run what is missing of a plan and print its table; teachers that are missing are trained first."""
-    changed = _scale(scale, epochs=epochs, per_class=per_class, classes=classes, dataset=dataset, precision=precision)
+    changed = _scale(scale, epochs=epochs, per_class=per_class, classes=classes, dataset=dataset, precision=precision,
+                     teacher_epochs=teacher_epochs, store=store)  # fmt: skip
     _run(pair, row, range(seeds), changed, folder, workers, _files(checkpoint), data, device)
 
 
@@ -159,10 +174,12 @@ def distill(
     seed: Annotated[int, typer.Option(help="Of weights, order, views and selection.")] = 0,
     scale: ScaleName = "small", folder: Folder = Path("runs"), checkpoint: Checkpoints = None, epochs: Epochs = None,
     per_class: PerClass = None, classes: Classes = None, dataset: DataSet = None, precision: Precision = None,
+    teacher_epochs: TeacherEpochs = None, store: KeptAnswers = None,
     data: Data = None, device: Device = None,
 ) -> None:  # fmt: skip
     """Train one student: a single cell and seed of the table. The plan of the folder stays as it is."""
-    changed = _scale(scale, epochs=epochs, per_class=per_class, classes=classes, dataset=dataset, precision=precision)
+    changed = _scale(scale, epochs=epochs, per_class=per_class, classes=classes, dataset=dataset, precision=precision,
+                     teacher_epochs=teacher_epochs, store=store)  # fmt: skip
     _run([pair], [row], [seed], changed, folder, 1, _files(checkpoint), data, device, remember=False)
 
 

@@ -68,7 +68,8 @@ def expected_seconds(plan: Plan, dataset: Dataset, device: torch.device | str) -
     speeds = {name: probe(name, plan, dataset, device) for name in sorted({*students, *plan.teachers})}
     count, tests = len(dataset.train_images), len(dataset.test_images)
     epochs = plan.scale.epochs
-    total = sum(epochs * (count * speeds[name].step + tests * speeds[name].forward) for name in plan.teachers)
+    lessons = plan.scale.teacher_epochs or epochs
+    total = sum(lessons * (count * speeds[name].step + tests * speeds[name].forward) for name in plan.teachers)
     factors = _method_factors()
     for row in plan.rows:
         # Pairs with the same student share the runs of the student alone.

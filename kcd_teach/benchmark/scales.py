@@ -1,4 +1,8 @@
-"""At which size? ``full`` is the published recipe on CIFAR-100; ``small`` is the same code on few small images."""
+"""At which size? ``full`` is the published recipe on CIFAR-100; ``small`` is the same code on few small images.
+
+Between them, ``slice`` is what two cores can do in hours: real images at full resolution, a tenth of them, in a tenth
+of the epochs.
+"""
 
 import dataclasses
 import hashlib
@@ -29,12 +33,16 @@ class Scale:
     Attributes:
         name: as shown.
         dataset: a name of :func:`kcd_teach.datasets.list_datasets`.
-        epochs: E of a run, of students and of teachers.
+        epochs: E of a run, of students, and of teachers without epochs of their own.
         batch_size: samples per step.
         per_class, test_per_class: only the first training and test images of every class; ``None`` takes all.
         classes: only the first classes; ``None`` takes all.
         side: pixels to which images are reduced; ``None`` leaves them as they are.
         precision: ``"float32"`` or ``"bfloat16"``; never chosen by itself, since results would differ with it.
+        teacher_epochs: of a teacher that is trained here; ``None`` for as many as a student.
+        store: ``"disk"`` keeps the teachers' answers for all runs on this machine, see
+            :class:`~kcd_teach.knowledge.Knowledge`: faster, but a resumed run is then equal up to rounding only;
+            ``"off"`` asks every time.
     """
 
     name: str = "full"
@@ -46,11 +54,17 @@ class Scale:
     classes: int | None = None
     side: int | None = None
     precision: str = "float32"
+    teacher_epochs: int | None = None
+    store: str = "off"
 
     def __post_init__(self) -> None:
         check_choice("dataset", self.dataset, list_datasets())
         check_choice("precision", self.precision, ("float32", "bfloat16"))
-        least = {"epochs": 1, "batch_size": 2, "per_class": 1, "test_per_class": 1, "classes": 2, "side": 8}
+        check_choice("store", self.store, ("off", "disk"))
+        least = {
+            "epochs": 1, "teacher_epochs": 1, "batch_size": 2, "per_class": 1, "test_per_class": 1, "classes": 2,
+            "side": 8,
+        }  # fmt: skip
         for name, value in least.items():
             if getattr(self, name) is not None:
                 check_at_least(name, getattr(self, name), value)
@@ -58,7 +72,7 @@ class Scale:
     @property
     def is_published(self) -> bool:
         """Is this the published recipe on all of CIFAR-100, whatever its name?"""
-        return dataclasses.replace(self, name="", precision="float32") == Scale(name="")
+        return dataclasses.replace(self, name="", precision="float32", store="off") == Scale(name="")
 
     def recipe(self, learning_rate: float, epochs: int | None = None) -> Recipe:
         """The benchmark's recipe at this scale, of ``epochs`` if they are not those of the scale."""
@@ -83,11 +97,13 @@ class Scale:
             ValueError: a file that is not the data set it should be.
             RuntimeError: a data set that is neither here nor downloadable.
         """
-        return _images(dataclasses.replace(self, name="", epochs=1, batch_size=2), None if root is None else str(root))
+        only_images = dataclasses.replace(self, name="", epochs=1, batch_size=2, teacher_epochs=None, store="off")
+        return _images(only_images, None if root is None else str(root))
 
 
 SCALES = {
     "full": Scale(),
+    "slice": Scale("slice", epochs=24, per_class=250, classes=20, teacher_epochs=60, store="disk"),
     "small": Scale(
         "small", "fashion-mnist-mini", epochs=3, batch_size=20, per_class=10, test_per_class=10, side=16
     ),

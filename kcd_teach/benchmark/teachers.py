@@ -95,7 +95,7 @@ def train_teacher(
     check_choice("teacher", network, list_models())
     check_at_least("seed", seed, 0)
     dataset = scale.images(root)
-    recipe = scale.recipe(rate_of(network))
+    recipe = scale.recipe(rate_of(network), scale.teacher_epochs)
     config = configured(teacher=network, recipe=dataclasses.asdict(recipe), images=fingerprint_of(dataset), seed=seed)
     key = key_of(config)
     file = store.folder / "teachers" / f"{network}-{key}.json"

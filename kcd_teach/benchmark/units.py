@@ -19,6 +19,7 @@ from kcd_teach.benchmark.teachers import Root, Teacher
 from kcd_teach.condensation import Condenser
 from kcd_teach.datasets import Dataset
 from kcd_teach.distillers import create_distiller, distiller_class
+from kcd_teach.knowledge import Knowledge
 from kcd_teach.models import create_model
 from kcd_teach.recipe import Recipe
 from kcd_teach.training import Distillation, distill
@@ -67,7 +68,7 @@ class Unit:
         return configured(
             student=self.pair.student, teacher=teacher, method=self.row.method, method_settings=self.method_settings,
             condenser=self.row.condenser_settings(self.recipe.epochs, self.seed),
-            recipe=dataclasses.asdict(self.recipe), images=self.images, seed=self.seed,
+            recipe=dataclasses.asdict(self.recipe), images=self.images, seed=self.seed, store=self.scale.store,
         )  # fmt: skip
 
     @cached_property
@@ -96,7 +97,8 @@ def start(
     )  # fmt: skip
     settings = unit.row.condenser_settings(unit.recipe.epochs, unit.seed)
     condenser = Condenser(unit.num_samples, **settings) if settings else None
-    return distill(student, dataset, teacher, distiller=distiller, condenser=condenser, **common)
+    knowledge = Knowledge(teacher, dataset.to(device), unit.scale.store, precision=unit.scale.precision)
+    return distill(student, dataset, knowledge, distiller=distiller, condenser=condenser, **common)
 
 
 def execute(

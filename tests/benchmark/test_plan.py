@@ -21,7 +21,7 @@ from tests.benchmark.tiny import SCALE, tiny_plan
         ({"rows": ["KD@released"]}, "the variant 'released' belongs to KC-KD@released"),
         ({"rows": ["KC-KD@short"]}, "the variant 'short' belongs to KD@short"),
         ({"rows": ["Student@short"]}, "the student alone has no variants"),
-        ({"scale": "ful"}, r"scale='ful' is unknown; did you mean 'full'\? Known: full, small"),
+        ({"scale": "ful"}, r"scale='ful' is unknown; did you mean 'full'\? Known: full, slice, small"),
         ({"seeds": 0}, "seeds must be at least 1, got 0"),
         ({"seeds": [-1]}, "seed must be at least 0, got -1"),
         ({"rows": []}, "rows must hold at least one entry, got none"),
