@@ -7,7 +7,7 @@ import signal
 import threading
 import types
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,15 @@ from kcd_teach._files import written_whole
 
 
 @contextlib.contextmanager
-def stop_between_batches() -> Iterator[Callable[[], bool]]:
+def stop_between_batches(asked: threading.Event) -> Iterator[None]:
     """Turn an interrupt (Ctrl-C, or the square button of a notebook) into a flag that is read between batches.
 
-    Yields a function that says whether an interrupt has come. A second interrupt strikes at once. Outside the main
-    thread, where signals cannot be caught, nothing is changed.
+    Args:
+        asked: set when an interrupt comes. A second interrupt strikes at once. Outside the main thread, where signals
+            cannot be caught, nothing is changed.
     """
-    asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
+        yield
         return
     before = signal.getsignal(signal.SIGINT)
 
@@ -35,7 +35,7 @@ def stop_between_batches() -> Iterator[Callable[[], bool]]:
 
     signal.signal(signal.SIGINT, ask)
     try:
-        yield asked.is_set
+        yield
     finally:
         signal.signal(signal.SIGINT, before)
 

@@ -1,6 +1,7 @@
 """What is a run made of, and how does it survive its process? Parts, progress, and the file they are saved to."""
 
 import dataclasses
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ class SavedRun:
         self.epoch = self._batches_done = self._presentations = 0
         self._seconds, self._clock, self._in_step = 0.0, time.perf_counter(), False
         self._loss = torch.zeros((), dtype=torch.float64, device=dataset.train_images.device)
+        self._stopping = threading.Event()
 
     @property
     def config(self) -> dict[str, Any]:

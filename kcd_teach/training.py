@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -47,22 +47,30 @@ class Distillation(SavedRun, Iterator[EpochReport]):
         if self._in_step:
             raise RuntimeError("this run was stopped inside a step and may be inconsistent; start it again")
         self._clock = time.perf_counter()
-        with stop_between_batches() as interrupted:
+        with stop_between_batches(self._stopping):
             while not self.preparation.done:
-                self._prepare(interrupted)
-            report = self._train(interrupted)
-            if interrupted():
-                raise KeyboardInterrupt(f"stopped after epoch {self.epoch}; iterate to go on")
+                self._prepare()
+            report = self._train()
+            self._stop_if_asked(f"after epoch {self.epoch}")
         return report
 
-    def _train(self, interrupted: Callable[[], bool]) -> EpochReport:
+    def stop(self) -> None:
+        """Stop behind the current batch, as an interrupt does; for other threads, which no interrupt reaches."""
+        self._stopping.set()
+
+    def _stop_if_asked(self, where: str) -> None:
+        if self._stopping.is_set():
+            self._stopping.clear()
+            raise KeyboardInterrupt(f"stopped {where}; iterate to go on")
+
+    def _train(self) -> EpochReport:
         """One epoch, or the rest of an interrupted one."""
         stage = self.condenser.stage
         self.student.train()
         self.distiller.train()
         self.distiller.start_epoch(self.epoch, self.recipe.epochs)
         self.recipe.set_rate(self.optimizer, self.epoch + 1)
-        for batch in self._stoppable(self._batches(), interrupted):
+        for batch in self._stoppable(self._batches()):
             self._train_on(batch)
         self._in_step = True
         self.condenser.end_epoch()  # + rank, keep, mix and drop, if a stage ends here
@@ -70,11 +78,11 @@ class Distillation(SavedRun, Iterator[EpochReport]):
             self.images.apply(self.condenser.mixture)
         return self._close_epoch(stage)
 
-    def _prepare(self, interrupted: Callable[[], bool]) -> None:
+    def _prepare(self) -> None:
         """One epoch of what the method learns before the student, on all samples."""
         everything = torch.arange(len(self.dataset.train_images))
         shuffled = self._shuffled(everything, PREPARATION_SEED + self.preparation.epoch)
-        for batch in self._stoppable(shuffled, interrupted):
+        for batch in self._stoppable(shuffled):
             with self.engine.autocast():
                 loss = self.preparation.loss(batch, self._ask_teacher(batch))
             self.preparation.step(loss)
@@ -84,16 +92,16 @@ class Distillation(SavedRun, Iterator[EpochReport]):
         self._batches_done, self._loss = 0, torch.zeros_like(self._loss)
         self._save()
 
-    def _stoppable(self, batches: Iterator[Batch], interrupted: Callable[[], bool]) -> Iterator[Batch]:
+    def _stoppable(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """Hand out batches, and stop behind one of them if an interrupt has come."""
         for batch in batches:
             self._in_step = True
             yield batch
             self._in_step = False
             self._batches_done += 1
-            if interrupted():
+            if self._stopping.is_set():
                 self._save()
-                raise KeyboardInterrupt(f"stopped between batches in epoch {self.epoch + 1}; iterate to go on")
+                self._stop_if_asked(f"between batches in epoch {self.epoch + 1}")
 
     def _batches(self) -> Iterator[Batch]:
         active = self.condenser.active  # + not all samples: the ones worth it

@@ -127,18 +127,19 @@ def test_a_place_that_cannot_be_written_to_is_named(tmp_path):
 
 
 def test_first_interrupt_is_a_flag_and_the_second_strikes():
-    with stop_between_batches() as interrupted:
-        assert not interrupted()
+    asked = threading.Event()
+    with stop_between_batches(asked):
+        assert not asked.is_set()
         os.kill(os.getpid(), signal.SIGINT)
-        assert interrupted()
+        assert asked.is_set()
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
-        assert interrupted()
+        assert asked.is_set()
 
 
 def test_handler_is_restored_whatever_happens():
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), stop_between_batches():
+    with pytest.raises(KeyboardInterrupt), stop_between_batches(threading.Event()):
         raise KeyboardInterrupt
     assert signal.getsignal(signal.SIGINT) is before
 
@@ -147,8 +148,9 @@ def test_outside_the_main_thread_nothing_is_changed():
     seen = []
 
     def work() -> None:
-        with stop_between_batches() as interrupted:
-            seen.extend([signal.getsignal(signal.SIGINT), interrupted()])
+        asked = threading.Event()
+        with stop_between_batches(asked):
+            seen.extend([signal.getsignal(signal.SIGINT), asked.is_set()])
 
     before = signal.getsignal(signal.SIGINT)
     thread = threading.Thread(target=work)

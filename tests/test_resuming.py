@@ -1,9 +1,11 @@
 """Runs that are interrupted, killed and continued must end where an undisturbed run ends, bit for bit."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 from functools import cache
 from pathlib import Path
 
@@ -56,6 +58,44 @@ def test_interrupted_and_continued(preset, batch):
     list(run)
     assert same(outcome(run), undisturbed(preset))
     assert [report.epoch for report in run.reports] == [1, 2, 3, 4]
+
+
+class Waiting(Interrupting):
+    """A teacher that waits, at given calls, until another thread has asked the run to stop."""
+
+    def __init__(self, *at: int) -> None:
+        super().__init__()
+        self.stops, self.reached, self.asked = at, threading.Event(), threading.Event()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        answer = super().forward(images)
+        if self.calls in self.stops:
+            self.reached.set()
+            assert self.asked.wait(30)
+        return answer
+
+
+@BATCHES
+def test_stopped_by_another_thread_and_continued(batch):
+    teacher = Waiting(batch)
+    run, said = tiny_run("paper", teacher), []
+
+    def work() -> None:
+        try:
+            list(run)
+        except KeyboardInterrupt as stopped:
+            said.append(str(stopped))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert teacher.reached.wait(30)
+    run.stop()
+    teacher.asked.set()
+    thread.join()
+    assert teacher.calls == batch
+    assert re.fullmatch(r"stopped between batches in epoch \d; iterate to go on", said[0])
+    list(run)
+    assert same(outcome(run), undisturbed("paper"))
 
 
 def test_interrupted_again_and_again():
