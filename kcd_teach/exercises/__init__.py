@@ -9,11 +9,13 @@ not solved yet: soften; the notebook goes on with the library's version
 - one module per notebook: :mod:`~kcd_teach.exercises.tour` (00), :mod:`~kcd_teach.exercises.plain_kd` (01),
   :mod:`~kcd_teach.exercises.amount` (02), :mod:`~kcd_teach.exercises.value` (03),
   :mod:`~kcd_teach.exercises.feedback` (04), :mod:`~kcd_teach.exercises.summary` (05),
-  :mod:`~kcd_teach.exercises.any_distiller` (07), :mod:`~kcd_teach.exercises.speed` (appendix)
+  :mod:`~kcd_teach.exercises.any_distiller` (07), :mod:`~kcd_teach.exercises.benchmark` (08),
+  :mod:`~kcd_teach.exercises.speed` (appendix)
 """
 
 from kcd_teach.exercises.amount import doubtful, entropy
 from kcd_teach.exercises.any_distiller import attention_map, keep_lowest, similarity_rows
+from kcd_teach.exercises.benchmark import runs_left, seeds_needed
 from kcd_teach.exercises.exercise import TODO, Exercise, WrongAnswer
 from kcd_teach.exercises.feedback import keep, update
 from kcd_teach.exercises.plain_kd import kd_loss, soften
@@ -39,6 +41,8 @@ ALL = (
     attention_map,
     similarity_rows,
     keep_lowest,
+    seeds_needed,
+    runs_left,
     count_views,
     known_share,
 )
@@ -64,6 +68,8 @@ __all__ = [
     "pair",
     "presentations",
     "running_mean",
+    "runs_left",
+    "seeds_needed",
     "similarity_rows",
     "soften",
     "update",
