@@ -6,7 +6,7 @@ An explorer shows its last picture on pages that cannot run it, and a regression
 import base64
 import html
 import io
-from typing import Any
+from typing import Any, Protocol
 
 import ipywidgets
 import numpy as np
@@ -75,13 +75,26 @@ class Explorer:
         self.figure.set_layout_engine("none")
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
-        view = self.box._repr_mimebundle_()
-        bundle = dict(view[0] if isinstance(view, tuple) else view)
-        picture = base64.b64encode(shrink_png(self.image.value)).decode()
-        bundle["text/plain"] = f"{type(self).__name__}: {self.label.value}"
-        bundle["image/png"] = picture
-        bundle["text/html"] = (
-            f'<img alt="{html.escape(self.alt)}" style="max-width:100%" src="data:image/png;base64,{picture}">'
-            f"<p>{html.escape(self.label.value)}</p>"
-        )
-        return bundle, {"image/png": {"alt": self.alt}}
+        return live_bundle(self, self.label.value)
+
+
+class Live(Protocol):
+    """Something with a widget that answers, and a picture for pages that cannot run it."""
+
+    box: ipywidgets.Widget
+    image: ipywidgets.Image
+    alt: str
+
+
+def live_bundle(live: Live, text: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What JupyterLab shows: the widget, or the picture and the text where nothing runs; a test compares the text."""
+    view = live.box._repr_mimebundle_()
+    bundle = dict(view[0] if isinstance(view, tuple) else view)
+    picture = base64.b64encode(shrink_png(live.image.value)).decode()
+    bundle["text/plain"] = f"{type(live).__name__}: {text}"
+    bundle["image/png"] = picture
+    bundle["text/html"] = (
+        f'<img alt="{html.escape(live.alt)}" style="max-width:100%" src="data:image/png;base64,{picture}">'
+        f"<p>{html.escape(text)}</p>"
+    )
+    return bundle, {"image/png": {"alt": live.alt}}

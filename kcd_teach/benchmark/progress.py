@@ -1,4 +1,6 @@
-"""How far is it? A bar per run."""
+"""How far is it, and how much longer? A bar per run, and the pace of a plan."""
+
+import time
 
 from tqdm.auto import tqdm
 
@@ -38,3 +40,42 @@ class Bar:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+class Pace:
+    """A :data:`~kcd_teach.benchmark.finishing.Watch` that knows how much longer it takes, from what it has seen."""
+
+    def __init__(self) -> None:
+        self._began = 0.0
+        self._first: dict[str, tuple[float, int]] = {}
+        self._finished = 0
+
+    def __call__(self, title: str, run: Distillation) -> None:
+        """Note that a run has begun, or has finished an epoch."""
+        now = time.monotonic()  # a clock that nobody sets
+        self._first.setdefault(title, (now, run.epoch))
+        if not title.startswith("teacher "):
+            self._began = self._began or now
+            self._finished += len(run) == 0
+
+    def of_run(self, title: str, run: Distillation) -> float | None:
+        """Seconds that a run still needs; None before its first epoch here."""
+        since, epoch = self._first[title]
+        return None if run.epoch == epoch else (time.monotonic() - since) / (run.epoch - epoch) * len(run)
+
+    def of_plan(self, runs: int) -> float | None:
+        """Seconds that a plan still needs of which so many runs were missing; None before the first of them is done."""
+        if not self._finished:
+            return None
+        return (time.monotonic() - self._began) / self._finished * (runs - self._finished)
+
+
+def spoken(seconds: float) -> str:
+    """A length of time as one says it.
+
+    >>> spoken(44), spoken(200), spoken(9000)
+    ('44 s', '3 min', '2.5 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

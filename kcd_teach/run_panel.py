@@ -1,0 +1,200 @@
+"""How does a plan go on while the notebook stays free? Start, stop and continue, with curves that grow."""
+
+import io
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ipywidgets
+import torch
+
+from kcd_teach.benchmark import Outcome, Plan, Prepared, Store, run_plan
+from kcd_teach.benchmark.curves import Live, epoch_curves, stage_ends
+from kcd_teach.benchmark.progress import Pace, spoken
+from kcd_teach.benchmark.teachers import Root
+from kcd_teach.explorer import live_bundle
+from kcd_teach.figures import Picture, run_curves
+from kcd_teach.training import Distillation
+
+
+class RunPanel:
+    """Carries out a plan in a thread of its own, under two buttons, a line of text and a picture.
+
+    Stopping keeps everything: finished runs are stored, and the run at work is saved between two batches. So does a
+    killed kernel, but for the epoch at work. Starting again, here or with ``kcd-teach bench`` in a terminal, goes on.
+
+    Args:
+        plan: what is wanted.
+        folder: of results, teachers and checkpoints.
+        root: folder of the data set.
+        device: where to compute; the first GPU if there is one.
+        checkpoints: network -> file, teachers that are published checkpoints; all others are trained.
+
+    Attributes:
+        label: how far it is, as a widget.
+        image: curves of the pair at work, as a widget.
+    """
+
+    REDRAW = 0.5
+    """Seconds between two pictures, at least."""
+
+    def __init__(
+        self, plan: Plan, folder: str | Path, *, root: Root = None, device: torch.device | str | None = None,
+        checkpoints: Mapping[str, str | Path] | None = None,
+    ) -> None:  # fmt: skip
+        self.plan, self._store = plan, Store(folder)
+        self._settings = {"root": root, "device": device, "checkpoints": checkpoints}
+        # Not the thread itself is asked: an interrupted join() of Python 3.11 takes it for ended.
+        self._idle = threading.Event()
+        self._idle.set()
+        self._outcome: Outcome | None = None
+        self._error: BaseException | None = None
+        self._at_work: Distillation | None = None
+        self._stopping = threading.Event()
+        self._live, self._pace, self._drawn = Live(), Pace(), 0.0
+        self._missing: int | None = None
+        self.label, self.image = ipywidgets.Label(), ipywidgets.Image(format="png", layout={"max_width": "100%"})
+        self._go = ipywidgets.Button(description="start", icon="play")
+        self._halt = ipywidgets.Button(description="stop", icon="stop", disabled=True)
+        self._go.on_click(lambda _: self.start())
+        self._halt.on_click(lambda _: self.stop())
+        self.box = ipywidgets.VBox([ipywidgets.HBox([self._go, self._halt]), self.label, self.image])
+        self._draw(plan.pairs[0].name)
+        self._say("not started")
+
+    @property
+    def busy(self) -> bool:
+        """Is it at work?"""
+        return not self._idle.is_set()
+
+    def start(self) -> None:
+        """Begin, or go on; does nothing while it is at work."""
+        if self.busy:
+            return
+        self._stopping.clear()
+        self._outcome = self._error = None
+        self._pace, self._live, self._missing = Pace(), Live(), None
+        self._idle.clear()
+        self._say("getting ready")
+        self._set_buttons(busy=True)
+        threading.Thread(target=self._work, daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop behind the current batch; :meth:`start` goes on from there. Does nothing if it is not at work."""
+        if self.busy:
+            self._stopping.set()
+            if self._at_work is not None:
+                self._at_work.stop()
+            self._say("stopping behind the current batch")
+
+    def wait(self) -> Outcome | None:
+        """Wait until all runs are stored, or until it is stopped; an interrupt of the waiting cell stops it too.
+
+        Returns:
+            The outcome; None if it was stopped.
+
+        Raises:
+            Whatever ended the work.
+        """
+        try:
+            self._idle.wait()
+        except KeyboardInterrupt:
+            self.stop()
+            self._idle.wait()
+            raise
+        if self._error is not None:
+            raise self._error
+        return self._outcome
+
+    def _work(self) -> None:
+        """The thread's work. What is raised here would be lost, so it is shown, and kept for :meth:`wait`."""
+        try:
+            self._outcome = run_plan(
+                self.plan, self._store.folder, watch=self._look, quiet=True, announce=self._say, **self._settings
+            )
+            self._show_end(_summary(self._outcome, self._store))
+        except KeyboardInterrupt:
+            self._show_end("stopped; nothing is lost, start goes on from here")
+        except BaseException as error:
+            self._error = error
+            self._say(f"{type(error).__name__}: {error}")
+        finally:
+            self._at_work = None
+            self._set_buttons(busy=False)
+            self._idle.set()
+
+    def _show_end(self, text: str) -> None:
+        self._draw(self.plan.pairs[-1].name)
+        self._say(text)
+
+    def _look(self, title: str, run: Distillation) -> None:
+        """A :data:`~kcd_teach.benchmark.finishing.Watch`: note, show, and stop if that was asked."""
+        self._at_work = run
+        self._live(title, run)
+        self._pace(title, run)
+        self._say(self._progress(title, run))
+        if time.monotonic() - self._drawn > self.REDRAW:
+            self._draw(title.split(" ")[0])
+        if self._stopping.is_set():
+            raise KeyboardInterrupt("stopped between epochs")
+
+    def _progress(self, title: str, run: Distillation) -> str:
+        """Where the run is, and how much longer it and the plan take, as far as that can be told."""
+        said = f", {100 * run.reports[-1].test_accuracy:.1f} %" if run.reports else ""
+        texts = [f"{title}: epoch {run.epoch} of {run.recipe.epochs}{said}"]
+        if self._missing is None and not title.startswith("teacher "):
+            self._missing = _missing(Prepared.load(self._store), self._store)
+        of_run, of_plan = self._pace.of_run(title, run), self._pace.of_plan(self._missing or 0)
+        if of_run:
+            texts.append(f"this run about {spoken(of_run)} more")
+        if of_plan:
+            texts.append(f"all about {spoken(of_plan)} more")
+        return "; ".join(texts)
+
+    def _draw(self, pair: str) -> None:
+        """Curves of a pair, finished and growing; of the first pair while a teacher is trained."""
+        names = [of_plan.name for of_plan in self.plan.pairs]
+        pair = pair if pair in names else names[0]
+        picture = self._picture(pair)
+        self.alt = picture.alt
+        raw = io.BytesIO()
+        picture.figure.savefig(raw, format="png", dpi=96, facecolor="white", pil_kwargs={"compress_level": 1})
+        self.image.value = raw.getvalue()
+        self._drawn = time.monotonic()
+
+    def _picture(self, pair: str) -> Picture:
+        try:
+            prepared = Prepared.load(self._store)
+        except FileNotFoundError:  # the very first start: its teachers are not ready yet
+            prepared = None
+        same = prepared is not None and prepared.plan == self.plan
+        curves = epoch_curves(prepared, self._store, pair) if prepared and same else {r.name: {} for r in self.plan.rows}
+        ends = stage_ends(prepared) if prepared and same else None
+        return run_curves(curves, f"{pair}: accuracy while it runs", epochs=self.plan.scale.epochs, ends=ends,
+                          running=self._live.curves(pair))  # fmt: skip
+
+    def _say(self, text: str) -> None:
+        self.label.value = text
+
+    def _set_buttons(self, busy: bool) -> None:
+        self._go.disabled, self._halt.disabled = busy, not busy
+        self._go.description = "continue"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
+        # While it is at work the text changes with the clock, so a stored page says only that.
+        return live_bundle(self, "at work" if self.busy else self.label.value)
+
+
+def _missing(prepared: Prepared, store: Store) -> int:
+    """Runs of a plan that are not stored."""
+    stored = store.records()
+    return sum(unit.key not in stored for unit in prepared.units())
+
+
+def _summary(outcome: Outcome, store: Store) -> str:
+    runs = len(outcome.prepared.units())
+    stored = runs - _missing(outcome.prepared, store)
+    diverged = "".join(f"; {name}: {said}" for name, said in outcome.diverged.items())
+    return f"done: {stored} of {runs} runs are stored{diverged}"
