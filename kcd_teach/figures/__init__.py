@@ -1,5 +1,7 @@
 """What does it look like? Every figure of the course; arrays in, :class:`Picture` out."""
 
+from kcd_teach.figures.benchmark import ablation_differences, run_curves
+from kcd_teach.figures.beside import published_beside_ours
 from kcd_teach.figures.compared import (
     attention_maps,
     contrast_scores,
@@ -8,6 +10,7 @@ from kcd_teach.figures.compared import (
     rotated_views,
     tap_map,
 )
+from kcd_teach.figures.costs import cost_accuracy
 from kcd_teach.figures.feedback import lower_bound, moving_cut
 from kcd_teach.figures.images import TilePlot, draw_prediction, image_rows, mixtures, show_image, soft_labels
 from kcd_teach.figures.methods import method_zoo, published_gains
@@ -39,6 +42,7 @@ __all__ = [
     "SchedulePlot",
     "Table",
     "TilePlot",
+    "ablation_differences",
     "accuracy_against_cost",
     "accuracy_by_condition",
     "agreement",
@@ -48,6 +52,7 @@ __all__ = [
     "colour",
     "comes_back",
     "contrast_scores",
+    "cost_accuracy",
     "differences_to",
     "distributions",
     "draw_prediction",
@@ -66,11 +71,13 @@ __all__ = [
     "ordered_curve",
     "per_class",
     "predictions_beside",
+    "published_beside_ours",
     "published_gains",
     "ranking",
     "relations",
     "resemblance",
     "rotated_views",
+    "run_curves",
     "scatter",
     "schedule",
     "shares",
