@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from kcd_teach._checks import check_choice
-from kcd_teach.benchmark.pairs import Pair, find_pair
+from kcd_teach.benchmark.pairs import Pair
 from kcd_teach.benchmark.plan import Prepared
 from kcd_teach.benchmark.rows import Row
 from kcd_teach.benchmark.store import Record, Store
@@ -18,6 +18,17 @@ Curves = dict[str, dict[int, list[float]]]
 
 QUANTITIES = {"test_accuracy": 100, "train_loss": 1}
 """What is recorded of every epoch, and the factor to the unit it is shown in: percent, nats."""
+
+
+def find_pair_of(prepared: Prepared, name: str | None = None) -> Pair:
+    """A pair of the plan by its name, by default the first; raises ValueError for one that is not in the plan."""
+    pairs = prepared.plan.pairs
+    if name is None:
+        return pairs[0]
+    known = {text.casefold(): pair for pair in pairs for text in (pair.name, f"{pair.teacher}>{pair.student}")}
+    if name.casefold() not in known:
+        check_choice("pair", name, [pair.name for pair in pairs])
+    return known[name.casefold()]
 
 
 def runs_of(prepared: Prepared, pair: Pair, row: Row, records: Mapping[str, Record]) -> dict[int, Record]:
@@ -144,9 +155,5 @@ def _row_and_seed(title: str, pair: str) -> tuple[str, int]:
 
 def _by_row(prepared: Prepared, store: Store, pair: str) -> dict[str, dict[int, Record]]:
     """Row -> seed -> stored run of a pair, in the plan's order."""
-    known = {of_plan.name: of_plan for of_plan in prepared.plan.pairs}
-    if pair not in known and find_pair(pair).name in known:
-        pair = find_pair(pair).name
-    check_choice("pair", pair, known)
-    records = store.records()
-    return {row.name: runs_of(prepared, known[pair], row, records) for row in prepared.plan.rows}
+    records, found = store.records(), find_pair_of(prepared, pair)
+    return {row.name: runs_of(prepared, found, row, records) for row in prepared.plan.rows}

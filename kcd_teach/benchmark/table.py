@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kcd_teach.benchmark.curves import last_accuracies, runs_of
 from kcd_teach.benchmark.plan import Prepared
@@ -12,6 +12,9 @@ from kcd_teach.benchmark.published import NOTES, STUDENT_BASELINES, Published, n
 from kcd_teach.benchmark.rows import STUDENT
 from kcd_teach.benchmark.store import Record, Store
 from kcd_teach.statistics import Interval, interval, paired_differences
+
+if TYPE_CHECKING:
+    from kcd_teach.figures.table import Table
 
 EMPTY = "–"
 """Stands where nothing was run, or nothing published."""
@@ -114,6 +117,12 @@ class BenchmarkTable:
             note = f" ({note_of(row)})" if note_of(row) else ""
             lines.append(f"| {row}{note} | " + " | ".join(_text(cell) for cell in cells.values()) + " |")
         return "\n".join([*head, *lines, "", *self.notes(), ""])
+
+    def styled(self) -> "Table":
+        """The table for a notebook, for light and dark pages."""
+        from kcd_teach.benchmark.styled import styled
+
+        return styled(self)
 
     def notes(self) -> list[str]:
         """What must be known to read the table, one paragraph each."""

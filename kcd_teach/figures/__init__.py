@@ -20,7 +20,7 @@ from kcd_teach.figures.speed import epoch_profile, speed_ratios
 from kcd_teach.figures.stages import RankingPlot, SchedulePlot, comes_back, kept_through_stages, ranking, schedule
 from kcd_teach.figures.store import all_views, asked_in_stages, known_answers
 from kcd_teach.figures.style import ROLES, VALUE_MAP, Role, colour, new_figure, new_mosaic
-from kcd_teach.figures.table import Table
+from kcd_teach.figures.table import Stack, Table
 from kcd_teach.figures.values import (
     agreement,
     distributions,
@@ -40,6 +40,7 @@ __all__ = [
     "RankingPlot",
     "Role",
     "SchedulePlot",
+    "Stack",
     "Table",
     "TilePlot",
     "ablation_differences",

@@ -155,5 +155,5 @@ def ablation_differences(
     )
     if not found:
         axes.set(xlim=(-1, 1), xticks=[])
-    said = [grouped_by_verdict(found, f"{reference} against each row")] if found else []
-    return Picture(figure, alt, " ".join([*said, *not_run([row for row in rows if row not in found])]))
+    grouped = [grouped_by_verdict(found, f"{reference} against each row")] if found else []
+    return Picture(figure, alt, " ".join([*grouped, *not_run([row for row in rows if row not in found])]))
