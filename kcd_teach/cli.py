@@ -1,14 +1,12 @@
 """The benchmark without a notebook: the command ``kcd-teach``."""
 
-import functools
-import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
-from kcd_teach._checks import check_choice
+from kcd_teach._command import Folder, plainly
+from kcd_teach.cli_results import plot, table
 
 app = typer.Typer(
     help=(
@@ -19,9 +17,6 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
 )  # fmt: skip
 
-FORMATS = ("markdown", "csv")
-
-Folder = Annotated[Path, typer.Option(help="Where results, teachers and checkpoints are kept.")]
 Pairs = Annotated[
     Optional[list[str]],  # noqa: UP045  typer reads it
     typer.Option("--pair", help="Column of the table, as 'V13>V8', or 'TEACHER>STUDENT'; repeatable; all by default."),
@@ -68,25 +63,6 @@ Checkpoints = Annotated[
 ]
 
 
-def _plainly(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn what can go wrong into one line and exit code 2, and an interrupt into 130."""
-
-    @functools.wraps(command)
-    def wrapped(*arguments: Any, **settings: Any) -> None:
-        try:
-            with warnings.catch_warnings():
-                warnings.showwarning = lambda message, *_: typer.echo(f"warning: {message}", err=True)
-                command(*arguments, **settings)
-        except KeyboardInterrupt as stopped:
-            typer.echo("stopped; the same command goes on from here", err=True)
-            raise typer.Exit(130) from stopped
-        except (ValueError, TypeError, OSError, RuntimeError, MemoryError, ArithmeticError) as error:
-            typer.echo(f"error: {' '.join(str(error).split())}", err=True)
-            raise typer.Exit(2) from error
-
-    return wrapped
-
-
 def _scale(name: str, **changes: Any) -> Any:
     from kcd_teach.benchmark import find_scale
 
@@ -105,7 +81,7 @@ def _files(checkpoints: list[str] | None) -> dict[str, str]:
 
 
 @app.command()
-@_plainly
+@plainly
 def doctor(
     pair: Pairs = None, row: Rows = None, seeds: Seeds = 1, scale: ScaleName = "small", folder: Folder = Path("runs"),
     workers: Workers = 1, epochs: Epochs = None, per_class: PerClass = None, classes: Classes = None,
@@ -130,7 +106,7 @@ def doctor(
 
 
 @app.command("train-teacher")
-@_plainly
+@plainly
 def train_teacher(
     network: Annotated[str, typer.Argument(help="Its name, as resnet56 or vgg13.")], scale: ScaleName = "small",
     folder: Folder = Path("runs"), seed: Annotated[int, typer.Option(help="Of weights, order and views.")] = 0,
@@ -152,7 +128,7 @@ def train_teacher(
 
 
 @app.command()
-@_plainly
+@plainly
 def bench(
     pair: Pairs = None, row: Rows = None, seeds: Seeds = 1, scale: ScaleName = "small", folder: Folder = Path("runs"),
     workers: Workers = 1, checkpoint: Checkpoints = None, epochs: Epochs = None, per_class: PerClass = None,
@@ -167,7 +143,7 @@ def bench(
 
 
 @app.command()
-@_plainly
+@plainly
 def distill(
     pair: Annotated[str, typer.Option(help="As 'V13>V8', or 'TEACHER>STUDENT'.")],
     row: Annotated[str, typer.Option(help="As KD, KC-CRD, KC-KD@released.")] = "KC-KD",
@@ -201,29 +177,8 @@ def _run(
         raise typer.Exit(1)
 
 
-@app.command()
-@_plainly
-def table(
-    folder: Folder = Path("runs"),
-    as_: Annotated[str, typer.Option("--as", help="markdown or csv.")] = "markdown",
-    out: Annotated[Optional[Path], typer.Option(help="File to write; printed by default.")] = None,  # noqa: UP045
-) -> None:
-    """Show the published table beside the runs of a folder, finished or not."""
-    from kcd_teach._files import written_whole
-    from kcd_teach.benchmark import Prepared, Store, make_table
-
-    check_choice("as", as_, FORMATS)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {folder}; start a plan with kcd-teach bench")
-    store = Store(folder)
-    made = make_table(Prepared.load(store), store)
-    text = made.csv() if as_ == "csv" else made.markdown()
-    if out is None:
-        typer.echo(text)
-        return
-    with written_whole(out) as file:
-        file.write(text.encode())
-    typer.echo(f"wrote {out}")
+app.command()(table)
+app.command()(plot)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,16 @@ class Interval:
         """True if zero is a plausible mean, or if there are too few values to say."""
         return not abs(self.mean) > self.half_width
 
+    def text(self, sign: str = "") -> str:
+        """Mean and half width, the latter only where there is one; ``sign`` is ``"+"`` for differences.
+
+        >>> interval([1.0]).text("+"), interval([1.0, 2.0, 3.0]).text()
+        ('+1.00', '2.00 ± 2.48')
+        """
+        return f"{self.mean:{sign}.2f}" + (f" ± {self.half_width:.2f}" if self.n > 1 else "")
+
     def __str__(self) -> str:
-        return f"{self.mean:.2f} ± {self.half_width:.2f} (n = {self.n})"
+        return f"{self.text()} (n = {self.n})"
 
 
 def interval(values: Sequence[float]) -> Interval:
@@ -65,7 +73,9 @@ def verdict(differences: Sequence[float]) -> str:
     'these 3 runs cannot tell them apart (+0.07 ± 0.63 points)'
     """
     found = interval(differences)
-    size = f"{found.mean:+.2f} ± {found.half_width:.2f} points"
+    size = f"{found.text('+')} points"
+    if found.n == 1:
+        return f"one run cannot tell ({size})"
     if found.covers_zero:
         return f"these {found.n} runs cannot tell them apart ({size})"
     return f"{'ahead' if found.mean > 0 else 'behind'} by more than the noise ({size}, n = {found.n})"

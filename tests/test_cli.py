@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from kcd_teach.cli import app
+from tests.benchmark.test_table import filled
 
 SMALL = ["--epochs", "2", "--per-class", "2", "--classes", "5"]
 PAIR = ["--pair", "mini_resnet8x3>mini_convnet"]
@@ -38,6 +39,27 @@ def test_from_nothing_to_the_table(tmp_path):
     assert len((tmp_path / "runs" / "results.jsonl").read_text().splitlines()) == 7
 
 
+def test_plots_of_a_folder_finished_or_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    prepared, store = filled(tmp_path / "runs")
+    prepared.save(store)
+    said = call("plot")
+    assert said.startswith("wrote curves-W40-2-W40-1.png: After the last epoch")
+    assert "Not run yet: Student, ReviewKD." in said
+    assert "-R50-V8.png: Not run yet: Student, KD" in call("plot", "--what", "cost", "--pair", "r50>v8")
+    said = call("plot", "--what", "ablations", "--out", "a.svg")
+    assert (
+        said
+        == "wrote a.svg: KC-KD against each row, in points: not to be told apart by these runs: KD (+1.50 ± 6.35, n = 2).\n"
+    )
+    assert "2 of 8 cells were run" in call("plot", "--what", "table")
+    assert "2 of 4 cells were run" in call("plot", "--what", "table", "--pair", "W40-2>W40-1", "--out", "b.pdf")
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"runs", "curves-W40-2-W40-1.png", "cost-R50-V8.png", "a.svg", "table.png", "b.pdf"}
+    assert "pair='V13>V8' is unknown" in call("plot", "--pair", "V13>V8", code=2)
+    assert "reference='KC-CRD' is unknown" in call("plot", "--what", "ablations", "--row", "KC-CRD", code=2)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -50,6 +72,10 @@ def test_from_nothing_to_the_table(tmp_path):
         (["train-teacher", "resnet5"], "error: teacher='resnet5' is unknown"),
         (["table", "--folder", "nowhere"], "error: there is no folder nowhere; start a plan with kcd-teach bench"),
         (["table", "--as", "xml"], "error: as='xml' is unknown"),
+        (["plot", "--folder", "nowhere"], "error: there is no folder nowhere; start a plan with kcd-teach bench"),
+        (["plot", "--folder", "."], "error: there is no plan in .; start one with kcd-teach bench"),
+        (["plot", "--what", "costs"], "error: what='costs' is unknown; did you mean 'cost'?"),
+        (["plot", "--out", "a.jpg"], "error: the file's ending='.jpg' is unknown"),
     ],
 )
 def test_errors_are_one_line(tmp_path, monkeypatch, arguments, message):
@@ -78,7 +104,7 @@ def test_doctor_finds_what_is_wrong(tmp_path):
     assert "ok  room" in said
 
 
-@pytest.mark.parametrize("command", ["doctor", "train-teacher", "bench", "distill", "table"])
+@pytest.mark.parametrize("command", ["doctor", "train-teacher", "bench", "distill", "table", "plot"])
 def test_help_explains_every_option(command):
     said = call(command, "--help")
     assert "--folder" in said

@@ -4,10 +4,13 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 from PIL import Image
 
 from kcd_teach import figures
 from kcd_teach.figures.style import ROLES
+from kcd_teach.statistics import Interval
 
 GENERATOR = np.random.default_rng(0)
 IMAGES = GENERATOR.integers(0, 256, (6, 1, 8, 8), dtype=np.uint8)
@@ -40,7 +43,35 @@ SPEED = {
     "something else": spread(7.0),
 }
 
+RUNS = {"Student": {0: [10.0, 40.0]}, "KD": {0: [20.0, 50.0], 1: [21.0, 52.0]}, "KC-KD": {}}
+CELLS = {
+    "A>B": {"KD": (52.0, Interval(51.0, 0.5, 3)), "KC-KD": (53.0, None)},
+    "C>D": {"KD": (None, None), "KC-KD": (None, None)},
+}
+
 PICTURES = {
+    "run_curves": lambda: figures.run_curves(
+        RUNS, "title", epochs=3, ends={"KC-KD": [1, 2]}, running={"KC-KD": {1: [30.0, 45.0]}, "KD": {1: [1.0]}}
+    ),
+    "run_curves of a teacher": lambda: figures.run_curves({}, "title", epochs=3, running={"teacher V": {0: [30.0]}}),
+    "run_curves of nothing": lambda: figures.run_curves({"KD": {}, "KC-KD": {}}, "title", epochs=3),
+    "cost_accuracy": lambda: figures.cost_accuracy(
+        {"KD": TABLE["one"], "KC-KD": TABLE["two"], "KD@short": {0: 79.0}, "CRD": {}},
+        {"KD": 1.0, "KC-KD": 0.85, "KD@short": 0.85, "CRD": 1.0},
+        "title",
+    ),
+    "cost_accuracy of nothing": lambda: figures.cost_accuracy({"KD": {}}, {"KD": 1.0}, "title"),
+    "ablation_differences": lambda: figures.ablation_differences(
+        {"KD": {0: 1.0, 1: 1.1, 2: 0.9}, "KC-KD@random": {0: 0.5, 1: -0.5}, "KD@short": {0: 2.0}, "KC-KD@released": {}},
+        "KC-KD",
+        "title",
+        meanings={"KD@short": "fewer epochs"},
+    ),
+    "ablation_differences of nothing": lambda: figures.ablation_differences({"KD": {}}, "KC-KD", "title"),
+    "published_beside_ours": lambda: figures.published_beside_ours(CELLS, "title"),
+    "published_beside_ours at another scale": lambda: figures.published_beside_ours(
+        CELLS, "title", apart="It differs."
+    ),
     "accuracy_by_condition": lambda: figures.accuracy_by_condition(TABLE, "two", "title"),
     "differences_to": lambda: figures.differences_to(TABLE, "one", "title"),
     "accuracy_against_cost": lambda: figures.accuracy_against_cost(
@@ -121,6 +152,68 @@ def test_reading_follows_the_data():
     assert "not to be told apart by these runs: two" in figures.differences_to(noisy, "one", "").reading
 
 
+def test_curves_say_what_is_finished_under_way_and_missing():
+    reading = PICTURES["run_curves"]().reading
+    assert "interval: Student 40.00 (n = 1); KD 51.00 ± 12.71 (n = 2)." in reading
+    assert reading.endswith("Under way: KC-KD seed 1, epoch 2 of 3, 45.00.")  # the second seed of KD is finished
+    assert "Under way: teacher V seed 0, epoch 1 of 3, 30.00." in PICTURES["run_curves of a teacher"]().reading
+    assert PICTURES["run_curves of nothing"]().reading == "Not run yet: KD, KC-KD."
+
+
+def test_a_panel_per_row_holds_its_runs_and_the_ends_of_its_stages():
+    panels = [axes for axes in PICTURES["run_curves"]().figure.axes if axes.axison]
+    assert [axes.get_title(loc="left") for axes in panels] == ["Student", "KD", "KC-KD"]
+    strong = [
+        [line for line in axes.lines if line.get_linewidth() > 1 and len(line.get_xdata()) > 1] for axes in panels
+    ]
+    assert [[list(line.get_ydata()) for line in lines] for lines in strong] == [
+        [[10, 40]], [[20, 50], [21, 52]], [[30, 45]]
+    ]  # fmt: skip
+    dotted = [[line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"] for axes in panels]
+    assert dotted == [[], [], [1.5, 2.5]]
+
+
+def test_cost_is_said_beside_accuracy_and_names_do_not_cover_each_other():
+    picture = PICTURES["cost_accuracy"]()
+    assert "KD 81.00 ± 2.48 (n = 3) at 100 %; KC-KD 84.17 ± 2.59 (n = 3) at 85 %" in picture.reading
+    assert picture.reading.endswith("KD@short 79.00 (n = 1) at 85 %. Not run yet: CRD.")
+    names = {text.get_text(): text for text in picture.figure.axes[0].texts}
+    assert {"KD", "KC-KD", "KD@short"} < names.keys()
+    renderer = FigureCanvasAgg(picture.figure).get_renderer()
+    picture.figure.draw(renderer)
+    boxes = [Text.get_window_extent(names[name], renderer) for name in ("KD", "KC-KD", "KD@short")]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def test_an_ablation_within_the_noise_is_called_that():
+    reading = PICTURES["ablation_differences"]().reading
+    assert "KC-KD against each row, in points: ahead by more than the noise: KD (+1.00 ± 0.25, n = 3);" in reading
+    assert "told apart by these runs: KC-KD@random (+0.00 ± 6.35, n = 2), KD@short (+2.00, n = 1)." in reading
+    assert reading.endswith("Not run yet: KC-KD@released.")
+
+
+def test_ours_stand_beside_the_published_only_where_they_may():
+    picture = PICTURES["published_beside_ours"]()
+    assert "1 of 4 cells were run. Ours minus published, in points: -1.00 on average over 1 cells" in picture.reading
+    said = [text.get_text() for axes in picture.figure.axes for text in axes.texts]
+    assert said == ["no run yet"] * 3
+    apart = PICTURES["published_beside_ours at another scale"]()
+    assert apart.reading == "1 of 4 cells were run. It differs. Ours are drawn alone."
+    drawn = [list(line.get_xdata()) for axes in apart.figure.axes for line in axes.lines]
+    assert not any(52.0 in values or 53.0 in values for values in drawn)
+    assert any(52.0 in list(line.get_xdata()) for line in picture.figure.axes[0].lines)
+
+
+@pytest.mark.parametrize(("ending", "start"), [(".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")])
+def test_a_picture_is_saved_whole_as_its_ending_says(ending, start, tmp_path):
+    picture = PICTURES["cost_accuracy"]()
+    picture.save(tmp_path / f"picture{ending}")
+    assert (tmp_path / f"picture{ending}").read_bytes().startswith(start)
+    assert len(list(tmp_path.iterdir())) == 1
+    with pytest.raises(ValueError, match=r"the file's ending='\.jpg' is unknown.*Known: \.png, \.svg, \.pdf"):
+        picture.save(tmp_path / "picture.jpg")
+
+
 def test_the_zoo_counts_what_is_clear_and_what_chance_would_give():
     reading = PICTURES["method_zoo"]().reading
     assert "ahead by more than the noise: A (+1.00 ± 0.25); behind by more than the noise: none" in reading
@@ -176,6 +269,20 @@ def test_table_is_html_for_any_theme_and_stable_text():
     assert not re.search(r"[^-]color:", page)
     with pytest.raises(ValueError, match="every row needs 2 texts"):
         figures.Table(["a", "b"], [["1"]], "")
+
+
+def test_a_wide_table_scrolls_and_shows_what_is_empty():
+    cell = figures.Stack(["1 <", "gain +2"], strong=(1,))
+    table = figures.Table(["a", "b"], [["x", cell], ["y", figures.Stack(["–"], empty=True)]], "Said.", wide=True)
+    bundle = table._repr_mimebundle_()
+    assert bundle["text/plain"] == "Said.\na  b\nx  1 <; gain +2\ny  –"
+    page = bundle["text/html"]
+    assert page.startswith('<div style="overflow-x:auto"><table')
+    assert page.count("position:sticky") == 3
+    assert page.count("repeating-linear-gradient") == 1
+    assert "1 &lt;<br>" in page
+    assert "<b>gain +2</b>" in page
+    assert not re.search(r"[^-]color:", page)
 
 
 def test_comes_back_is_dropped_first_and_in_later():

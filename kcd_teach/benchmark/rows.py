@@ -25,6 +25,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
 """Ablations, written ``ROW@VARIANT``: settings of the condenser; ``short`` is a plain row of fewer epochs instead."""
 
 
+MEANINGS = {
+    "released": "settings of the authors' code", "no-mixing": "nothing is blended",
+    "random": "samples drawn at random", "short": "all samples, fewer epochs",
+}  # fmt: skip
+"""What a variant changes, in a few words."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One way to train a student.
@@ -40,6 +47,15 @@ class Row:
     method: str = ""
     condensed: bool = False
     variant: str = ""
+
+    @property
+    def meaning(self) -> str:
+        """How it is trained, in a few words."""
+        if self.variant:
+            return MEANINGS[self.variant]
+        if not self.method:
+            return "labels alone"
+        return "fewer and fewer samples" if self.condensed else "all samples in every epoch"
 
     def epochs(self, of_scale: int) -> int:
         """Length of a run at a scale of E epochs; the short variant costs what a condensed run costs."""

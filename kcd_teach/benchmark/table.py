@@ -4,14 +4,17 @@ import csv
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kcd_teach.benchmark.pairs import Pair
+from kcd_teach.benchmark.curves import last_accuracies, runs_of
 from kcd_teach.benchmark.plan import Prepared
 from kcd_teach.benchmark.published import NOTES, STUDENT_BASELINES, Published, note_of, published
-from kcd_teach.benchmark.rows import STUDENT, Row
+from kcd_teach.benchmark.rows import STUDENT
 from kcd_teach.benchmark.store import Record, Store
 from kcd_teach.statistics import Interval, interval, paired_differences
+
+if TYPE_CHECKING:
+    from kcd_teach.figures.table import Table
 
 EMPTY = "–"
 """Stands where nothing was run, or nothing published."""
@@ -72,6 +75,26 @@ class BenchmarkTable:
         """Runs that the table rests on, one that pairs share counted in each of them."""
         return sum(cell.ours.n for row in self.cells.values() for cell in row.values() if cell.ours is not None)
 
+    @property
+    def apart(self) -> str:
+        """Why our numbers cannot be compared with the published ones, a sentence; empty where they can."""
+        scale = self.prepared.plan.scale
+        return (
+            ""
+            if scale.is_published
+            else (
+                f"Scale {scale.name!r} ({self.prepared.num_samples:,} images, {scale.epochs} epochs) is not the published "
+                "recipe (50,000 images, 240 epochs), so our numbers cannot be compared with the published ones."
+            )
+        )
+
+    def beside(self) -> dict[str, dict[str, tuple[float | None, Interval | None]]]:
+        """Pair -> row -> (published accuracy to compare with, ours), percent; None where there is none."""
+        names = [pair.name for pair in self.prepared.plan.pairs]
+        return {
+            name: {row: (cells[name].baseline, cells[name].ours) for row, cells in self.cells.items()} for name in names
+        }
+
     def rows(self) -> list[dict[str, Any]]:
         """A plain dict per cell, in order; ``None`` where nothing was run or published."""
         return [_plain(cell) for row in self.cells.values() for cell in row.values()]
@@ -95,6 +118,12 @@ class BenchmarkTable:
             lines.append(f"| {row}{note} | " + " | ".join(_text(cell) for cell in cells.values()) + " |")
         return "\n".join([*head, *lines, "", *self.notes(), ""])
 
+    def styled(self) -> "Table":
+        """The table for a notebook, for light and dark pages."""
+        from kcd_teach.benchmark.styled import styled
+
+        return styled(self)
+
     def notes(self) -> list[str]:
         """What must be known to read the table, one paragraph each."""
         plan = self.prepared.plan
@@ -108,8 +137,8 @@ class BenchmarkTable:
             f"Ours: scale {scale.name!r}, {size}; {self.runs} of {wanted} runs. Published: 50,000 images of "
             "CIFAR-100, 240 epochs.",
         ]
-        if not scale.is_published:
-            notes.append("At this scale our numbers cannot be compared with the published ones; Δ is left out.")
+        if self.apart:
+            notes.append(f"{self.apart} Δ is left out.")
         return notes + [f"({letter}) {text}" for letter, text in NOTES.items()]
 
     def _teacher(self, network: str) -> str:
@@ -124,7 +153,7 @@ def make_table(prepared: Prepared, store: Store) -> BenchmarkTable:
     """The table of a plan from what a folder holds; runs of any other configuration in it are left alone."""
     records = store.records()
     found = {
-        row.name: {pair.name: _found(prepared, pair, row, records) for pair in prepared.plan.pairs}
+        row.name: {pair.name: runs_of(prepared, pair, row, records) for pair in prepared.plan.pairs}
         for row in prepared.plan.rows
     }
     return BenchmarkTable(
@@ -132,16 +161,10 @@ def make_table(prepared: Prepared, store: Store) -> BenchmarkTable:
     )
 
 
-def _found(prepared: Prepared, pair: Pair, row: Row, records: Mapping[str, Record]) -> dict[int, Record]:
-    """Stored runs of a cell by seed."""
-    keys = {seed: prepared.unit(pair, row, seed).key for seed in prepared.plan.seeds}
-    return {seed: records[key] for seed, key in keys.items() if key in records}
-
-
 def _cell(prepared: Prepared, row: str, pair: str, found: Mapping[str, Mapping[str, dict[int, Record]]]) -> Cell:
     runs = found[row][pair]
-    ours = _accuracies(runs)
-    plain = _accuracies(found.get(row.partition("@")[0].removeprefix("KC-"), {}).get(pair, {}))
+    ours = last_accuracies(runs)
+    plain = last_accuracies(found.get(row.partition("@")[0].removeprefix("KC-"), {}).get(pair, {}))
     paired = row.startswith("KC-") and bool(ours.keys() & plain.keys())
     return Cell(
         pair, row, published(row, pair),
@@ -151,11 +174,6 @@ def _cell(prepared: Prepared, row: str, pair: str, found: Mapping[str, Mapping[s
         presentations=interval([record["presentations"] for record in runs.values()]).mean if runs else None,
         comparable=prepared.plan.scale.is_published,
     )  # fmt: skip
-
-
-def _accuracies(runs: Mapping[int, Record]) -> dict[int, float]:
-    """Accuracy of the last epoch in percent by seed."""
-    return {seed: 100 * record["test_accuracy"][-1] for seed, record in runs.items()}
 
 
 def _plain(cell: Cell) -> dict[str, Any]:
@@ -188,14 +206,9 @@ def _text(cell: Cell) -> str:
     printed = EMPTY if cell.published is None else str(cell.published)
     if cell.ours is None:
         return f"{printed} / {EMPTY}"
-    text = f"{printed} / {_spread(cell.ours)} (n = {cell.ours.n})"
+    text = f"{printed} / {cell.ours.text()} (n = {cell.ours.n})"
     if cell.difference is not None:
         text += f"; Δ {cell.difference:+.2f}"
     if cell.gain is not None:
-        text += f"; gain {_spread(cell.gain, '+')} (n = {cell.gain.n})"
+        text += f"; gain {cell.gain.text('+')} (n = {cell.gain.n})"
     return text
-
-
-def _spread(found: Interval, sign: str = "") -> str:
-    """Mean and interval, the latter only where there is one."""
-    return f"{found.mean:{sign}.2f}" + (f" ± {found.half_width:.2f}" if found.n > 1 else "")

@@ -1,5 +1,7 @@
 """What does it look like? Every figure of the course; arrays in, :class:`Picture` out."""
 
+from kcd_teach.figures.benchmark import ablation_differences, run_curves
+from kcd_teach.figures.beside import published_beside_ours
 from kcd_teach.figures.compared import (
     attention_maps,
     contrast_scores,
@@ -8,6 +10,7 @@ from kcd_teach.figures.compared import (
     rotated_views,
     tap_map,
 )
+from kcd_teach.figures.costs import cost_accuracy
 from kcd_teach.figures.feedback import lower_bound, moving_cut
 from kcd_teach.figures.images import TilePlot, draw_prediction, image_rows, mixtures, show_image, soft_labels
 from kcd_teach.figures.methods import method_zoo, published_gains
@@ -17,7 +20,7 @@ from kcd_teach.figures.speed import epoch_profile, speed_ratios
 from kcd_teach.figures.stages import RankingPlot, SchedulePlot, comes_back, kept_through_stages, ranking, schedule
 from kcd_teach.figures.store import all_views, asked_in_stages, known_answers
 from kcd_teach.figures.style import ROLES, VALUE_MAP, Role, colour, new_figure, new_mosaic
-from kcd_teach.figures.table import Table
+from kcd_teach.figures.table import Stack, Table
 from kcd_teach.figures.values import (
     agreement,
     distributions,
@@ -37,8 +40,10 @@ __all__ = [
     "RankingPlot",
     "Role",
     "SchedulePlot",
+    "Stack",
     "Table",
     "TilePlot",
+    "ablation_differences",
     "accuracy_against_cost",
     "accuracy_by_condition",
     "agreement",
@@ -48,6 +53,7 @@ __all__ = [
     "colour",
     "comes_back",
     "contrast_scores",
+    "cost_accuracy",
     "differences_to",
     "distributions",
     "draw_prediction",
@@ -66,11 +72,13 @@ __all__ = [
     "ordered_curve",
     "per_class",
     "predictions_beside",
+    "published_beside_ours",
     "published_gains",
     "ranking",
     "relations",
     "resemblance",
     "rotated_views",
+    "run_curves",
     "scatter",
     "schedule",
     "shares",

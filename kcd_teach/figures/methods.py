@@ -155,4 +155,4 @@ def published_gains(
 
 
 def _size(found: Interval) -> str:
-    return f"{found.mean:+.2f} ± {found.half_width:.2f}"
+    return found.text("+")

@@ -9,10 +9,21 @@ from typing import Any
 from matplotlib.figure import Figure
 from PIL import Image
 
+from kcd_teach._checks import check_choice
+from kcd_teach._files import written_whole
 from kcd_teach.figures.style import DPI
 
 COLOURS = 128
 """Colours in a stored image; a palette keeps notebooks small."""
+
+
+ENDINGS = (".png", ".svg", ".pdf")
+"""Files that a picture can be saved as: pixels, or lines that stay sharp at any size."""
+
+
+def check_ending(path: Path) -> None:
+    """Raise ValueError for a file whose ending is not in :data:`ENDINGS`."""
+    check_choice("the file's ending", path.suffix, ENDINGS)
 
 
 def to_png(figure: Figure) -> bytes:
@@ -30,6 +41,13 @@ def shrink_png(png: bytes) -> bytes:
     picture = picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     picture.save(small, "PNG", optimize=True)
     return small.getvalue()
+
+
+def _drawn(figure: Figure, ending: str) -> bytes:
+    """The figure as lines and text."""
+    raw = io.BytesIO()
+    figure.savefig(raw, format=ending.removeprefix("."), facecolor="white")
+    return raw.getvalue()
 
 
 class Picture:
@@ -53,8 +71,10 @@ class Picture:
         return self._png
 
     def save(self, path: Path) -> None:
-        """Write the image as a PNG file."""
-        path.write_bytes(self.png)
+        """Write the image whole, as the file's ending says; raises ValueError for one that is not in :data:`ENDINGS`."""
+        check_ending(path)
+        with written_whole(path) as file:
+            file.write(self.png if path.suffix == ".png" else _drawn(self.figure, path.suffix))
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         data = base64.b64encode(self.png).decode()

@@ -13,12 +13,13 @@ Table = Mapping[str, Mapping[int, float]]
 """Condition -> seed -> accuracy in percent."""
 
 
-def _dots_and_interval(axes: Axes, row: int, values: Sequence[float], tint: str) -> None:
-    """Every run as a dot, their mean as a line, the 95 % interval of the mean as a bar."""
+def dots_and_interval(axes: Axes, row: int, values: Sequence[float], tint: str) -> None:
+    """Every run as a dot, their mean as a line, the 95 % interval of the mean as a bar; one run has none."""
     found = interval(values)
-    jitter = np.resize([-0.16, 0.0, 0.16, -0.08, 0.08], len(values))
+    jitter = np.resize([-0.16, 0.0, 0.16, -0.08, 0.08] if found.n > 1 else [0.0], len(values))
     axes.plot(values, row + jitter, "o", markersize=5, color=tint, alpha=0.55, markeredgewidth=0)
-    axes.errorbar(found.mean, row, xerr=found.half_width, fmt="|", markersize=16, markeredgewidth=2.5, capsize=4,
+    half = 0.0 if found.n == 1 else found.half_width
+    axes.errorbar(found.mean, row, xerr=half, fmt="|", markersize=16, markeredgewidth=2.5, capsize=4,
                   elinewidth=2, color=tint, zorder=5)  # fmt: skip
 
 
@@ -27,8 +28,8 @@ def accuracy_by_condition(table: Table, highlight: str, title: str) -> Picture:
     """Accuracy of every run, one row per condition; ``highlight`` is drawn in the student's colour."""
     figure, (axes,) = new_figure(7.2, 0.9 + 0.42 * len(table))
     for row, (name, runs) in enumerate(table.items()):
-        _dots_and_interval(axes, row, list(runs.values()), colour("student" if name == highlight else "teacher"))
-    _label_rows(axes, list(table))
+        dots_and_interval(axes, row, list(runs.values()), colour("student" if name == highlight else "teacher"))
+    label_rows(axes, list(table))
     axes.set(title=title, xlabel="test accuracy after the last epoch (%)")
     best = max(table, key=lambda name: interval(list(table[name].values())).mean)
     seeds = sorted({seed for runs in table.values() for seed in runs})
@@ -37,7 +38,8 @@ def accuracy_by_condition(table: Table, highlight: str, title: str) -> Picture:
     return Picture(figure, alt, f"{reading}. Seeds {seeds[0]} to {seeds[-1]}, percent, mean ± 95 % interval.")
 
 
-def _label_rows(axes: Axes, names: Sequence[str]) -> None:
+def label_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Names at the left, the first on top."""
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.grid(axis="x", alpha=0.25)
@@ -53,23 +55,23 @@ def differences_to(table: Table, baseline: str, title: str) -> Picture:
     axes.axvline(0, color=colour("teacher"), linewidth=1)
     for row, name in enumerate(others):
         clear = not interval(differences[name]).covers_zero
-        _dots_and_interval(axes, row, differences[name], colour("kept" if clear else "dropped"))
-    _label_rows(axes, others)
+        dots_and_interval(axes, row, differences[name], colour("kept" if clear else "dropped"))
+    label_rows(axes, others)
     axes.set(title=title, xlabel=f"accuracy minus that of {baseline}, same seed (percentage points)")
     alt = f"Paired differences to {baseline} with 95 % intervals; blue where the interval leaves out zero, grey where not."
-    return Picture(figure, alt, _grouped_by_verdict(differences, baseline))
+    return Picture(figure, alt, grouped_by_verdict(differences, f"Against {baseline}"))
 
 
-def _grouped_by_verdict(differences: Mapping[str, Sequence[float]], baseline: str) -> str:
-    """One sentence: who is ahead, who is behind, whom these runs cannot tell apart from the baseline."""
+def grouped_by_verdict(differences: Mapping[str, Sequence[float]], start: str) -> str:
+    """One sentence: who is ahead, who is behind, what these runs cannot tell apart; ``start`` says of what."""
     groups: dict[str, list[str]] = {"ahead": [], "behind": [], "cannot": []}
     for name, values in differences.items():
         found = interval(values)
         word = next(word for word in groups if word in verdict(values))
-        groups[word].append(f"{name} ({found.mean:+.2f} ± {found.half_width:.2f}, n = {found.n})")
-    starts = ("ahead by more than the noise", "behind by more than the noise", "not to be told apart by these runs")
-    parts = [f"{start}: {', '.join(names)}" for start, names in zip(starts, groups.values(), strict=True) if names]
-    return f"Against {baseline}, in points: {'; '.join(parts)}."
+        groups[word].append(f"{name} ({found.text('+')}, n = {found.n})")
+    titles = ("ahead by more than the noise", "behind by more than the noise", "not to be told apart by these runs")
+    parts = [f"{title}: {', '.join(names)}" for title, names in zip(titles, groups.values(), strict=True) if names]
+    return f"{start}, in points: {'; '.join(parts)}."
 
 
 @styled

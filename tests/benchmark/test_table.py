@@ -1,6 +1,7 @@
 """The table shows what was run beside what was published, and nothing else."""
 
 import csv
+import dataclasses
 import io
 
 import pytest
@@ -11,6 +12,12 @@ from kcd_teach.statistics import interval
 PLAIN, CONDENSED = {0: 0.70, 1: 0.72}, {0: 0.71, 1: 0.74}
 
 
+def record(unit, *accuracies):
+    """A made-up result with these accuracies after its epochs."""
+    losses = [1 / (epoch + 1) for epoch in range(len(accuracies))]
+    return {"key": unit.key, "test_accuracy": accuracies, "train_loss": losses, "presentations": unit.presentations}
+
+
 def filled(folder, scale="full", seeds=3):
     """Made-up results of two seeds of three, for KD and KC-KD on one of two pairs."""
     plan = make_plan(["W40-2>W40-1", "R50>V8"], ["Student", "KD", "ReviewKD", "KC-KD"], seeds, scale)
@@ -19,7 +26,7 @@ def filled(folder, scale="full", seeds=3):
     for row, accuracies in ((plan.rows[1], PLAIN), (plan.rows[3], CONDENSED)):
         for seed, accuracy in accuracies.items():
             unit = prepared.unit(plan.pairs[0], row, seed)
-            store.append({"key": unit.key, "test_accuracy": [0.1, accuracy], "presentations": unit.presentations})
+            store.append(record(unit, 0.1, accuracy))
     return prepared, store
 
 
@@ -41,6 +48,39 @@ def test_means_intervals_and_differences(tmp_path):
     assert (condensed.gain.mean, condensed.gain.n) == (pytest.approx(1.5), 2)
     assert (plain.presentations, condensed.presentations) == (12_000_000, 10_200_000)
     assert "73.84 / 72.50 ± 19.06 (n = 2); Δ -1.34; gain +1.50 ± 6.35 (n = 2)" in table.markdown()
+
+
+def test_the_styled_table_says_the_same(tmp_path):
+    shown = make_table(*filled(tmp_path)).styled()
+    text = str(shown).splitlines()
+    assert text[1].split() == ["method", "W40-2>W40-1", "R50>V8"]
+    assert text[2].startswith("Teacher   75.60; published 75.61")
+    assert "–; published 73.26 (a)" in text[3]
+    assert text[4].startswith("KD        71.00 ± 12.71 (n = 2); published 73.54, Δ -2.54")
+    assert "72.50 ± 19.06 (n = 2); published 73.84, Δ -1.34; gain +1.50 ± 6.35 (n = 2)" in text[6]
+    assert "4 of 24 runs. (a) The README" in shown.caption
+    assert "(b)" not in shown.caption
+    page = shown._repr_mimebundle_()["text/html"]
+    assert page.count("repeating-linear-gradient") == 6
+    assert "<b>" not in page
+
+
+def test_a_gain_beyond_the_noise_is_bold(tmp_path):
+    prepared, store = filled(tmp_path)
+    plain, condensed = (prepared.unit(prepared.plan.pairs[1], prepared.plan.rows[row], 0) for row in (1, 3))
+    for seed, gain in enumerate((0.010, 0.011, 0.012)):
+        store.append(record(dataclasses.replace(plain, seed=seed), 0.7))
+        store.append(record(dataclasses.replace(condensed, seed=seed), 0.7 + gain))
+    page = make_table(prepared, store).styled()._repr_mimebundle_()["text/html"]
+    assert page.count("<b>") == 1
+    assert "<b>gain +1.10 ± 0.25</b>" in page
+
+
+def test_ours_beside_published(tmp_path):
+    beside = make_table(*filled(tmp_path)).beside()
+    assert beside["W40-2>W40-1"]["Student"] == (71.98, None)
+    assert beside["W40-2>W40-1"]["KD"] == (73.54, interval([70.0, 72.0]))
+    assert beside["R50>V8"]["ReviewKD"] == (None, None)
 
 
 def test_note_a_corrects_the_baseline(tmp_path):

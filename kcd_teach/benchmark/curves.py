@@ -1,0 +1,159 @@
+"""What do the stored runs say, as plain numbers? Curves, costs, differences: what figures and tables are made of."""
+
+from collections.abc import Mapping
+
+from kcd_teach._checks import check_choice
+from kcd_teach.benchmark.pairs import Pair
+from kcd_teach.benchmark.plan import Prepared
+from kcd_teach.benchmark.rows import Row
+from kcd_teach.benchmark.store import Record, Store
+from kcd_teach.condensation.schedule import event_epochs
+from kcd_teach.training import Distillation, EpochReport
+
+Runs = dict[int, float]
+"""Seed -> accuracy in percent, or a difference in percentage points."""
+
+Curves = dict[str, dict[int, list[float]]]
+"""Row -> seed -> a number per epoch; a row without a run is there, and empty."""
+
+QUANTITIES = {"test_accuracy": 100, "train_loss": 1}
+"""What is recorded of every epoch, and the factor to the unit it is shown in: percent, nats."""
+
+
+def find_pair_of(prepared: Prepared, name: str | None = None) -> Pair:
+    """A pair of the plan by its name, by default the first; raises ValueError for one that is not in the plan."""
+    pairs = prepared.plan.pairs
+    if name is None:
+        return pairs[0]
+    known = {text.casefold(): pair for pair in pairs for text in (pair.name, f"{pair.teacher}>{pair.student}")}
+    if name.casefold() not in known:
+        check_choice("pair", name, [pair.name for pair in pairs])
+    return known[name.casefold()]
+
+
+def runs_of(prepared: Prepared, pair: Pair, row: Row, records: Mapping[str, Record]) -> dict[int, Record]:
+    """Stored runs of a cell by seed; those of another configuration are left alone."""
+    keys = {seed: prepared.unit(pair, row, seed).key for seed in prepared.plan.seeds}
+    return {seed: records[key] for seed, key in keys.items() if key in records}
+
+
+def last_accuracies(runs: Mapping[int, Record]) -> Runs:
+    """Accuracy of the last epoch in percent by seed."""
+    return {seed: 100 * record["test_accuracy"][-1] for seed, record in runs.items()}
+
+
+def accuracies(prepared: Prepared, store: Store, pair: str) -> dict[str, Runs]:
+    """Row -> seed -> accuracy of the last epoch in percent, in the plan's order; empty where nothing was run."""
+    return {row: last_accuracies(runs) for row, runs in _by_row(prepared, store, pair).items()}
+
+
+def epoch_curves(prepared: Prepared, store: Store, pair: str, quantity: str = "test_accuracy") -> Curves:
+    """What the finished runs of a pair recorded after every epoch.
+
+    Args:
+        prepared, store: the plan, and the folder that holds its runs.
+        pair: name of one of its pairs.
+        quantity: ``"test_accuracy"``, in percent, or ``"train_loss"``, in nats.
+
+    Raises:
+        ValueError: a pair that is not in the plan; an unknown quantity.
+    """
+    check_choice("quantity", quantity, QUANTITIES)
+    factor = QUANTITIES[quantity]
+    return {
+        row: {seed: [factor * value for value in record[quantity]] for seed, record in runs.items()}
+        for row, runs in _by_row(prepared, store, pair).items()
+    }
+
+
+def stage_ends(prepared: Prepared) -> dict[str, list[int]]:
+    """Condensed row -> epochs, counted from 1, after which its set of samples changes."""
+    found = {}
+    for row in prepared.plan.rows:
+        epochs = row.epochs(prepared.plan.scale.epochs)
+        settings = row.condenser_settings(epochs, seed=0)
+        if settings:
+            found[row.name] = event_epochs(epochs, settings["stages"])
+    return found
+
+
+def costs(prepared: Prepared) -> dict[str, float]:
+    """Row -> samples shown to the student, relative to a plain row: all of them in every epoch.
+
+    Known before anything is run. SSKD's four rotations of a sample are one showing; preparations are not counted.
+    """
+    epochs, count = prepared.plan.scale.epochs, prepared.num_samples
+    return {row.name: sum(row.shown(count, epochs)) / (count * epochs) for row in prepared.plan.rows}
+
+
+def ablations(prepared: Prepared, store: Store, pair: str, reference: str = "KC-KD") -> dict[str, Runs]:
+    """What one row is ahead of every other row of its method, seed by seed: what its parts are worth.
+
+    Args:
+        prepared, store: the plan, and the folder that holds its runs.
+        pair: name of one of its pairs.
+        reference: the row that the others are taken from.
+
+    Returns:
+        Other row, as ``"KD"``, ``"KD@short"``, ``"KC-KD@random"`` -> seed -> reference minus other, percentage points,
+        for every seed that both have; in the plan's order.
+
+    Raises:
+        ValueError: a pair or a row that is not in the plan.
+    """
+    rows = {row.name: row for row in prepared.plan.rows}
+    check_choice("reference", reference, rows)
+    table = accuracies(prepared, store, pair)
+    ours, others = table.pop(reference), [name for name in table if rows[name].method == rows[reference].method]
+    return {name: {seed: ours[seed] - table[name][seed] for seed in table[name] if seed in ours} for name in others}
+
+
+def meanings(prepared: Prepared) -> dict[str, str]:
+    """Row -> how it is trained, in a few words."""
+    return {row.name: row.meaning for row in prepared.plan.rows}
+
+
+class Live:
+    """The runs that are under way; a :data:`~kcd_teach.benchmark.finishing.Watch` that remembers what it is told.
+
+    Example:
+        >>> live = Live()
+        >>> live.curves("V13>V8")
+        {}
+    """
+
+    def __init__(self) -> None:
+        self._reports: dict[str, list[EpochReport]] = {}
+        self._finished = ""
+
+    def __call__(self, title: str, run: Distillation) -> None:
+        """Note how far a run has come; a finished one is forgotten with the next call, when the store has it."""
+        self._reports.pop(self._finished, None)
+        self._reports[title] = list(run.reports)
+        self._finished = "" if len(run) else title
+
+    def curves(self, pair: str, quantity: str = "test_accuracy") -> Curves:
+        """What the unfinished runs of a pair recorded so far, as :func:`epoch_curves`; teachers are in every pair."""
+        check_choice("quantity", quantity, QUANTITIES)
+        found: Curves = {}
+        for title, reports in self._reports.items():
+            row, seed = _row_and_seed(title, pair)
+            if row and reports:
+                values = [QUANTITIES[quantity] * float(getattr(report, quantity)) for report in reports]
+                found.setdefault(row, {})[seed] = values
+        return found
+
+
+def _row_and_seed(title: str, pair: str) -> tuple[str, int]:
+    """Row and seed of a run from its title, as ``"V13>V8 KD seed 0"`` or ``"teacher vgg13"``; no row for another pair."""
+    if title.startswith("teacher "):
+        return title, 0
+    name, _, seed = title.rpartition(" seed ")
+    of, _, row = name.partition(" ")
+    return (row, int(seed)) if of == pair else ("", 0)
+
+
+def _by_row(prepared: Prepared, store: Store, pair: str) -> dict[str, dict[int, Record]]:
+    """Row -> seed -> stored run of a pair, in the plan's order."""
+    records, found = store.records(), find_pair_of(prepared, pair)
+    return {row.name: runs_of(prepared, found, row, records) for row in prepared.plan.rows}
