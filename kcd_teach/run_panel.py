@@ -45,7 +45,7 @@ class RunPanel:
         checkpoints: Mapping[str, str | Path] | None = None,
     ) -> None:  # fmt: skip
         self.plan, self._store = plan, Store(folder)
-        self._settings = {"root": root, "device": device, "checkpoints": checkpoints}
+        self._settings: dict[str, Any] = {"root": root, "device": device, "checkpoints": checkpoints}
         # Not the thread itself is asked: an interrupted join() of Python 3.11 takes it for ended.
         self._idle = threading.Event()
         self._idle.set()
@@ -170,7 +170,9 @@ class RunPanel:
         except FileNotFoundError:  # the very first start: its teachers are not ready yet
             prepared = None
         same = prepared is not None and prepared.plan == self.plan
-        curves = epoch_curves(prepared, self._store, pair) if prepared and same else {r.name: {} for r in self.plan.rows}
+        curves = (
+            epoch_curves(prepared, self._store, pair) if prepared and same else {r.name: {} for r in self.plan.rows}
+        )
         ends = stage_ends(prepared) if prepared and same else None
         return run_curves(curves, f"{pair}: accuracy while it runs", epochs=self.plan.scale.epochs, ends=ends,
                           running=self._live.curves(pair))  # fmt: skip

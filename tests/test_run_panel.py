@@ -14,7 +14,7 @@ import pytest
 from kcd_teach.benchmark import Scale, Store, make_plan, run_plan
 from kcd_teach.benchmark.progress import Pace
 from kcd_teach.run_panel import RunPanel
-from tests.benchmark.tiny import tiny_plan, timeless
+from tests.benchmark.tiny import timeless, tiny_plan
 
 ROWS = ("Student", "KC-KD")
 
