@@ -19,6 +19,7 @@ COURSE = [
     "04_em_feedback",
     "05_summary_condensation",
     "07_any_distiller",
+    "08_benchmark",
     "appendix_speed",
 ]
 each = pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
