@@ -6,7 +6,8 @@
 - :mod:`~kcd_teach.benchmark.teachers`: where does a teacher come from?
 - :mod:`~kcd_teach.benchmark.runner`, :mod:`~kcd_teach.benchmark.engines`: how is it run, and by whom?
 - :mod:`~kcd_teach.benchmark.doctor`, :mod:`~kcd_teach.benchmark.sizes`, :mod:`~kcd_teach.benchmark.probe`: what will it take?
-- :mod:`~kcd_teach.benchmark.table`: what came out?
+- :mod:`~kcd_teach.benchmark.table`, :mod:`~kcd_teach.benchmark.curves`: what came out?
+- :mod:`~kcd_teach.benchmark.styled`, :mod:`~kcd_teach.benchmark.plotting`: what does it look like?
 - :mod:`~kcd_teach.benchmark.finishing`, :mod:`~kcd_teach.benchmark.store`: how does a run survive, and where is it kept?
 """
 
