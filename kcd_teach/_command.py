@@ -23,7 +23,7 @@ def plainly(command: Callable[..., None]) -> Callable[..., None]:
         except KeyboardInterrupt as stopped:
             typer.echo("stopped; the same command goes on from here", err=True)
             raise typer.Exit(130) from stopped
-        except (ValueError, TypeError, OSError, RuntimeError, MemoryError, ArithmeticError) as error:
+        except (ValueError, TypeError, OSError, RuntimeError, MemoryError, ArithmeticError, ImportError) as error:
             typer.echo(f"error: {' '.join(str(error).split())}", err=True)
             raise typer.Exit(2) from error
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from kcd_teach._checks import check_choice
 from kcd_teach._command import Folder, plainly
 from kcd_teach.cli_results import plot, table
 
@@ -16,6 +17,8 @@ app = typer.Typer(
     ),
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
 )  # fmt: skip
+
+ENGINES = ("local", "ray")
 
 Pairs = Annotated[
     Optional[list[str]],  # noqa: UP045  typer reads it
@@ -55,6 +58,16 @@ Precision = Annotated[Optional[str], typer.Option(help="float32 (the default) or
 Data = Annotated[Optional[Path], typer.Option("--data", help="Folder of the data set.")]  # noqa: UP045
 Device = Annotated[Optional[str], typer.Option(help="cpu, cuda, cuda:1; the first GPU by default.")]  # noqa: UP045
 Workers = Annotated[int, typer.Option(help="Runs side by side.")]
+Engine = Annotated[str, typer.Option(help="local: processes here; ray: the machines of a Ray cluster.")]
+Side = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--workers", help="Runs side by side here; 1 by default, with ray as many as there are processors."),
+]
+Address = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="Ray cluster, as HOST:PORT, or auto for this machine's; by default one is started here."),
+]
+PerGpu = Annotated[Optional[int], typer.Option(help="With ray, runs that share a GPU; 1 by default.")]  # noqa: UP045
 Checkpoints = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option(
@@ -78,6 +91,19 @@ def _files(checkpoints: list[str] | None) -> dict[str, str]:
             raise ValueError(f"checkpoint must be NETWORK=FILE, as resnet56=ckpt_epoch_240.pth, got {text!r}")
         named[network] = file
     return named
+
+
+def _workforce(engine: str, workers: int | None, address: str | None, per_gpu: int | None) -> dict[str, Any]:
+    """Who does the work, as settings of ``run_plan``."""
+    from kcd_teach.benchmark import Ray
+
+    check_choice("engine", engine, ENGINES)
+    if engine == "ray":
+        return {"engine": Ray(address, workers=workers, per_gpu=1 if per_gpu is None else per_gpu)}
+    for argument, value in (("address", address), ("per_gpu", per_gpu)):
+        if value is not None:
+            raise ValueError(f"{argument}={value!r} needs engine='ray', got engine={engine!r}")
+    return {"workers": 1 if workers is None else workers}
 
 
 @app.command()
@@ -131,15 +157,16 @@ def train_teacher(
 @plainly
 def bench(
     pair: Pairs = None, row: Rows = None, seeds: Seeds = 1, scale: ScaleName = "small", folder: Folder = Path("runs"),
-    workers: Workers = 1, checkpoint: Checkpoints = None, epochs: Epochs = None, per_class: PerClass = None,
+    workers: Side = None, checkpoint: Checkpoints = None, epochs: Epochs = None, per_class: PerClass = None,
     classes: Classes = None, dataset: DataSet = None, precision: Precision = None,
     teacher_epochs: TeacherEpochs = None, store: KeptAnswers = None, data: Data = None,
-    device: Device = None,
+    device: Device = None, engine: Engine = "local", address: Address = None, per_gpu: PerGpu = None,
 ) -> None:  # fmt: skip
     """Run what is missing of a plan and print its table; teachers that are missing are trained first."""
     changed = _scale(scale, epochs=epochs, per_class=per_class, classes=classes, dataset=dataset, precision=precision,
                      teacher_epochs=teacher_epochs, store=store)  # fmt: skip
-    _run(pair, row, range(seeds), changed, folder, workers, _files(checkpoint), data, device)
+    _run(pair, row, range(seeds), changed, folder, _files(checkpoint), data, device,
+         **_workforce(engine, workers, address, per_gpu))  # fmt: skip
 
 
 @app.command()
@@ -156,19 +183,19 @@ def distill(
     """Train one student: a single cell and seed of the table. The plan of the folder stays as it is."""
     changed = _scale(scale, epochs=epochs, per_class=per_class, classes=classes, dataset=dataset, precision=precision,
                      teacher_epochs=teacher_epochs, store=store)  # fmt: skip
-    _run([pair], [row], [seed], changed, folder, 1, _files(checkpoint), data, device, remember=False)
+    _run([pair], [row], [seed], changed, folder, _files(checkpoint), data, device, remember=False)
 
 
 def _run(
-    pairs: list[str] | None, rows: list[str] | None, seeds: Any, scale: Any, folder: Path, workers: int,
-    checkpoints: dict[str, str], data: Path | None, device: str | None, remember: bool = True,
+    pairs: list[str] | None, rows: list[str] | None, seeds: Any, scale: Any, folder: Path,
+    checkpoints: dict[str, str], data: Path | None, device: str | None, **settings: Any,
 ) -> None:  # fmt: skip
     """Carry out a plan and print its table; what diverged ends in exit code 1."""
     from kcd_teach.benchmark import Store, make_plan, make_table, run_plan
 
     outcome = run_plan(
-        make_plan(pairs, rows, seeds, scale), folder, workers=workers, root=data, device=device,
-        checkpoints=checkpoints, announce=typer.echo, remember=remember,
+        make_plan(pairs, rows, seeds, scale), folder, root=data, device=device,
+        checkpoints=checkpoints, announce=typer.echo, **settings,
     )  # fmt: skip
     typer.echo(make_table(outcome.prepared, Store(folder)).markdown())
     for name, said in outcome.diverged.items():

@@ -1,6 +1,7 @@
 """The command line does what the library does, and says in one line what is wrong."""
 
 import csv
+import importlib.metadata
 import io
 import json
 
@@ -69,6 +70,11 @@ def test_plots_of_a_folder_finished_or_not(tmp_path, monkeypatch):
         (["bench", "--seeds", "0"], "error: seeds must hold at least one entry"),
         (["bench", "--checkpoint", "resnet56"], "error: checkpoint must be NETWORK=FILE"),
         (["bench", *PAIR, "--row", "KD", "--checkpoint", "mini_resnet8x3=nowhere.pth", *SMALL], "nowhere.pth"),
+        (["bench", "--engine", "rai"], "error: engine='rai' is unknown; did you mean 'ray'? Known: local, ray"),
+        (["bench", "--address", "auto"], "error: address='auto' needs engine='ray', got engine='local'"),
+        (["bench", "--per-gpu", "4"], "error: per_gpu=4 needs engine='ray', got engine='local'"),
+        (["bench", "--engine", "ray", "--address", "head"], "error: address must be 'auto' or HOST:PORT"),
+        (["bench", "--workers", "0"], "error: workers must be at least 1, got 0"),
         (["train-teacher", "resnet5"], "error: teacher='resnet5' is unknown"),
         (["table", "--folder", "nowhere"], "error: there is no folder nowhere; start a plan with kcd-teach bench"),
         (["table", "--as", "xml"], "error: as='xml' is unknown"),
@@ -91,6 +97,7 @@ def test_doctor_says_what_a_plan_takes(tmp_path):
     topics = [line.split()[1].rstrip(":") for line in said.splitlines()]
     assert topics == ["versions", "device", "data", "room", "teacher", "time"]
     assert all(line.startswith("ok") for line in said.splitlines())
+    assert f"Ray {importlib.metadata.version('ray')}" in said
     assert "will be trained first" in said
     assert "at 2 an hour" in said
     assert not folder.exists()

@@ -20,6 +20,12 @@ def test_importing_the_package_does_not_import_what_only_figures_and_downloads_n
     assert loaded.isdisjoint(HEAVY)
 
 
+def test_importing_the_benchmark_does_not_import_ray():
+    loaded = loaded_by("import kcd_teach.benchmark")
+    assert "torch" in loaded
+    assert "ray" not in loaded
+
+
 @pytest.mark.parametrize("name", kcd_teach.__all__)
 def test_public_names_exist_and_are_documented(name):
     assert getattr(kcd_teach, name).__doc__

@@ -4,7 +4,8 @@
 - :mod:`~kcd_teach.benchmark.published`: what was published?
 - :mod:`~kcd_teach.benchmark.plan`, :mod:`~kcd_teach.benchmark.units`: what is to be run?
 - :mod:`~kcd_teach.benchmark.teachers`: where does a teacher come from?
-- :mod:`~kcd_teach.benchmark.runner`, :mod:`~kcd_teach.benchmark.engines`: how is it run, and by whom?
+- :mod:`~kcd_teach.benchmark.runner`, :mod:`~kcd_teach.benchmark.engines`, :mod:`~kcd_teach.benchmark.ray_engine`: how is
+  it run, and by whom?
 - :mod:`~kcd_teach.benchmark.doctor`, :mod:`~kcd_teach.benchmark.sizes`, :mod:`~kcd_teach.benchmark.probe`: what will it take?
 - :mod:`~kcd_teach.benchmark.table`, :mod:`~kcd_teach.benchmark.curves`: what came out?
 - :mod:`~kcd_teach.benchmark.styled`, :mod:`~kcd_teach.benchmark.plotting`: what does it look like?
@@ -15,6 +16,7 @@ from kcd_teach.benchmark.doctor import Finding, examine
 from kcd_teach.benchmark.pairs import PAIRS, Pair, find_pair
 from kcd_teach.benchmark.plan import Plan, Prepared, make_plan
 from kcd_teach.benchmark.published import NOTES, PUBLISHED, published
+from kcd_teach.benchmark.ray_engine import Ray
 from kcd_teach.benchmark.rows import ROWS, Row, find_row
 from kcd_teach.benchmark.runner import Outcome, run_plan
 from kcd_teach.benchmark.scales import SCALES, Scale, find_scale
@@ -35,6 +37,7 @@ __all__ = [
     "Pair",
     "Plan",
     "Prepared",
+    "Ray",
     "Row",
     "Scale",
     "Store",

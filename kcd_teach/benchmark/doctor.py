@@ -1,5 +1,6 @@
 """Is this machine ready? Device, memory, data, disk, teachers, and what a plan will take, before it starts."""
 
+import importlib.metadata
 import platform
 import shutil
 from collections.abc import Iterator
@@ -54,7 +55,7 @@ def examine(
         One :class:`Finding` after the other, the quick ones first.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    yield Finding("versions", f"kcd_teach {__version__}, torch {torch.__version__}, Python {platform.python_version()}")
+    yield _versions()
     yield _device(device, plan.scale)
     try:
         dataset = plan.scale.images(root)
@@ -67,6 +68,15 @@ def examine(
     yield from _teachers(plan, Path(folder))
     if probing:
         yield _time(plan, dataset, workers, device, price)
+
+
+def _versions() -> Finding:
+    try:
+        ray = f"Ray {importlib.metadata.version('ray')}"
+    except importlib.metadata.PackageNotFoundError:
+        ray = "no Ray, which only --engine ray needs"
+    known = f"kcd_teach {__version__}, torch {torch.__version__}, Python {platform.python_version()}"
+    return Finding("versions", f"{known}, {ray}")
 
 
 def _device(device: str, scale: Scale) -> Finding:

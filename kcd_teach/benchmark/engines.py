@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from tqdm.auto import tqdm
 
 from kcd_teach.benchmark.finishing import Watch
@@ -30,6 +32,9 @@ class JobEngine(Protocol):
 
     def __exit__(self, *error: object) -> None:
         """Stop what runs, at the latest after its epoch, and wait for it."""
+
+    def place(self, device: str | None, folder: Path) -> str:
+        """Say where jobs compute, ``device`` if it is given; called once, before :meth:`run`, with the plan's folder."""
 
     def run(self, jobs: Mapping[str, Job]) -> Iterator[tuple[str, Result]]:
         """Yield each job's name and result as it ends; training that diverged is a result."""
@@ -54,10 +59,14 @@ class Serial:
         """Take the bar away."""
         self._bar.close()
 
+    def place(self, device: str | None, folder: Path) -> str:
+        """See :class:`JobEngine`."""
+        return device_here(device)
+
     def run(self, jobs: Mapping[str, Job]) -> Iterator[tuple[str, Result]]:
         """See :class:`JobEngine`."""
         for name, job in jobs.items():
-            yield name, _result(job, self._look)
+            yield name, result_of(job, self._look)
 
     def _look(self, title: str, run: Distillation) -> None:
         self._bar(title, run)
@@ -94,6 +103,10 @@ class Pool:
         self._stop.set()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
+    def place(self, device: str | None, folder: Path) -> str:
+        """See :class:`JobEngine`."""
+        return device_here(device)
+
     def run(self, jobs: Mapping[str, Job]) -> Iterator[tuple[str, Result]]:
         """See :class:`JobEngine`."""
         try:
@@ -107,7 +120,13 @@ class Pool:
             ) from error
 
 
-def _result(job: Job, watch: Watch) -> Result:
+def device_here(device: str | None) -> str:
+    """``device``, or else the first GPU of this machine, or else its processor."""
+    return device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def result_of(job: Job, watch: Watch) -> Result:
+    """Carry out a job in this process."""
     try:
         return job(watch=watch)
     except FloatingPointError as error:
@@ -135,7 +154,7 @@ def _end_with_parent() -> None:
 
 
 def _in_worker(job: Job) -> Result:
-    return _result(job, _look_in_worker)
+    return result_of(job, _look_in_worker)
 
 
 def _look_in_worker(title: str, run: Distillation) -> None:

@@ -10,7 +10,7 @@ import torch
 from tqdm.auto import tqdm
 
 from kcd_teach._checks import check_at_least, check_choice
-from kcd_teach.benchmark.engines import Job, JobEngine, Pool, Serial
+from kcd_teach.benchmark.engines import Job, JobEngine, Pool, Serial, device_here
 from kcd_teach.benchmark.finishing import Watch, unwatched
 from kcd_teach.benchmark.plan import Plan, Prepared
 from kcd_teach.benchmark.scales import Scale, fingerprint_of
@@ -50,10 +50,10 @@ def run_plan(
         folder: of results, teachers and checkpoints.
         workers: processes side by side, one thread each.
         root: folder of the data set.
-        device: where to compute; the first GPU if there is one.
+        device: where to compute; the first GPU if there is one, or as the engine says.
         checkpoints: network -> file, teachers that are published checkpoints; all others are trained.
         watch: is told about every epoch, with one worker only.
-        engine: who does the work, instead of ``workers`` processes here.
+        engine: who does the work, instead of ``workers`` processes here, as :class:`~kcd_teach.benchmark.Ray`.
         announce: given what is worth saying in between, such as how good the teachers are.
         quiet: show no bars.
         remember: make this the plan of the folder, the one that its table shows.
@@ -70,20 +70,22 @@ def run_plan(
     check_at_least("workers", workers, 1)
     if watch is not None and (workers > 1 or engine is not None):
         raise ValueError(f"watch is told about the epochs of one process, got workers={workers}")
-    store, device = Store(folder), str(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    store, asked = Store(Path(folder).absolute()), None if device is None else str(device)
+    root = None if root is None else Path(root).absolute()
     dataset = plan.scale.images(root)
     plan.check_batches(len(dataset.train_images))
     check_room(plan, dataset, store.folder, workers)
-    given = _published(plan, checkpoints or {}, store, root, device)
+    given = _published(plan, checkpoints or {}, store, root, device_here(None if engine else asked))
     with engine or (Pool(workers, quiet) if workers > 1 else Serial(watch, quiet)) as chosen:
-        trained = _train_teachers(plan, [name for name in plan.teachers if name not in given], store, root, device,
+        place = chosen.place(asked, store.folder)
+        trained = _train_teachers(plan, [name for name in plan.teachers if name not in given], store, root, place,
                                   chosen, quiet)  # fmt: skip
         prepared = Prepared(plan, fingerprint_of(dataset), len(dataset.train_images), {**given, **trained})
         if remember:
             prepared.save(store)
         for teacher in prepared.teachers.values():
             announce(f"teacher {teacher}")
-        jobs = _missing(prepared, store, root, device)
+        jobs = _missing(prepared, store, root, place)
         diverged = run_jobs(jobs, chosen, "runs", quiet)
     return Outcome(prepared, diverged)
 
