@@ -3,6 +3,7 @@
 import dataclasses
 import threading
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from kcd_teach.condensation import Condenser, KeepAll
 from kcd_teach.datasets import Dataset
 from kcd_teach.distillers import Distiller
 from kcd_teach.engine import Engine
+from kcd_teach.fingerprints import fingerprint_of, hash_of
 from kcd_teach.knowledge import Knowledge
 from kcd_teach.preparation import Preparation
 from kcd_teach.recipe import EpochReport, Recipe
@@ -59,6 +61,12 @@ class SavedRun:
             "seed": self.seed,
         }
 
+    @cached_property
+    def origin(self) -> dict[str, str]:
+        """Hashes of the images and of the teacher's weights; a checkpoint of others is refused."""
+        teacher = "" if self.knowledge is None else hash_of(self.knowledge.teacher)
+        return {"hash of the images": fingerprint_of(self.dataset), "hash of the teacher": teacher}
+
     def _save(self) -> None:
         self._tick()
         if self.checkpoint is not None:
@@ -68,6 +76,7 @@ class SavedRun:
         """Everything that is needed to go on exactly from here, as tensors and plain values."""
         return {
             "config": self.config,
+            "origin": self.origin,
             "reports": [dataclasses.asdict(report) for report in self.reports],
             "progress": [self.epoch, self._batches_done, self._presentations, self._seconds],
             "loss": self._loss,
@@ -81,10 +90,12 @@ class SavedRun:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from :meth:`state_dict`; raises ValueError if that was another run."""
+        state = {"origin": self.origin, **state}  # a file from before origins were kept says nothing about them
         if missing := self.state_dict().keys() - state.keys():
             raise ValueError(f"this is not the checkpoint of a run; it lacks {', '.join(sorted(missing))}")
-        for name, ours in self.config.items():
-            if (theirs := state["config"].get(name)) != ours:
+        saved = {**state["config"], **state["origin"]}
+        for name, ours in {**self.config, **self.origin}.items():
+            if (theirs := saved.get(name)) != ours:
                 raise ValueError(f"the checkpoint belongs to another run: its {name} is {theirs}, here it is {ours}")
         self.reports = [EpochReport(**report) for report in state["reports"]]
         self.epoch, self._batches_done, self._presentations, self._seconds = state["progress"]

@@ -1,4 +1,8 @@
 import copy
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +12,7 @@ from kcd_teach.distillers import KD, create_distiller
 from kcd_teach.preparation import Preparation
 from kcd_teach.protocol import Batch, Outputs
 from kcd_teach.recipe import Recipe
-from tests.tiny import same, tiny_networks
+from tests.tiny import outcome, same, tiny_networks, tiny_run
 
 
 def step(preparation: Preparation, batch, teacher) -> torch.Tensor:
@@ -125,3 +129,40 @@ def test_loss_is_the_cross_entropy_of_the_own_image():
     rotated, normal = projected[[1, 2, 3, 5, 6, 7]], projected[[0, 4]]
     expected = F.cross_entropy(rotated @ normal.T, torch.tensor([0, 0, 0, 1, 1, 1]))
     assert distiller.preparation_loss(batch, teacher).item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def run_with_preparation(checkpoint=None):
+    """Two epochs of preparation in five batches each, then six of the student."""
+    return tiny_run(None, distiller="sskd", recipe={"epochs": 6}, checkpoint=checkpoint)
+
+
+KILLED = """
+import os, signal, sys
+from kcd_teach.preparation import Preparation
+from tests.test_preparation import run_with_preparation
+
+real, steps = Preparation.step, []
+
+def step(self, loss):
+    steps.append(loss)
+    if len(steps) == 8:
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(self, loss)
+
+Preparation.step = step
+list(run_with_preparation(sys.argv[1]))
+"""
+
+
+def test_killed_while_it_prepares_it_goes_on_after_the_last_epoch_of_that(tmp_path, monkeypatch):
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "run.pt")]
+    killed = subprocess.run(command, cwd=Path(__file__).resolve().parent.parent, capture_output=True, timeout=120)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    again, steps, real = run_with_preparation(tmp_path / "run.pt"), [], Preparation.step
+    assert (again.epoch, again.preparation.epoch) == (0, 1)
+    monkeypatch.setattr(Preparation, "step", lambda self, loss: (steps.append(loss), real(self, loss)))
+    list(again)
+    assert len(steps) == 5  # the second epoch, from its beginning
+    whole = run_with_preparation()
+    list(whole)
+    assert same(outcome(again), outcome(whole))

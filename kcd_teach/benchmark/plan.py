@@ -127,7 +127,8 @@ class Prepared:
             "num_samples": self.num_samples,
             "teachers": [dataclasses.asdict(teacher) for teacher in self.teachers.values()],
         }  # fmt: skip
-        with written_whole(store.folder / "plan.json") as file:
+        path = store.folder / "plan.json"
+        with store.alone(path), written_whole(path) as file:
             file.write((json.dumps(content, indent=1) + "\n").encode())
 
     @classmethod

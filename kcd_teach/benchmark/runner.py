@@ -13,11 +13,12 @@ from kcd_teach._checks import check_at_least, check_choice
 from kcd_teach.benchmark.engines import Job, JobEngine, Pool, Serial, device_here
 from kcd_teach.benchmark.finishing import Watch, unwatched
 from kcd_teach.benchmark.plan import Plan, Prepared
-from kcd_teach.benchmark.scales import Scale, fingerprint_of
+from kcd_teach.benchmark.scales import Scale
 from kcd_teach.benchmark.sizes import check_room
 from kcd_teach.benchmark.store import Store
 from kcd_teach.benchmark.teachers import Root, Teacher, load_published, train_teacher
 from kcd_teach.benchmark.units import execute
+from kcd_teach.fingerprints import fingerprint_of
 
 WAIT = 0.5
 """Seconds between two looks at runs that another process is working on."""

@@ -5,7 +5,6 @@ of the epochs.
 """
 
 import dataclasses
-import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -180,13 +179,3 @@ def check_cifar100(dataset: Dataset) -> None:
                 f"this is not CIFAR-100: {len(wrong)} classes have another number of {split} images than {count}, "
                 f"first {dataset.classes[first]!r} with {int(counts[first])}"
             )
-
-
-def fingerprint_of(dataset: Dataset) -> str:
-    """SHA-256 of all that a result can depend on: images, labels, classes, normalisation, border."""
-    digest = hashlib.sha256(f"{dataset.mean} {dataset.std} {dataset.padding} {dataset.classes}".encode())
-    for name in ("train_images", "train_labels", "test_images", "test_labels"):
-        values = getattr(dataset, name)
-        digest.update(f"{name} {list(values.shape)}".encode())
-        digest.update(values.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

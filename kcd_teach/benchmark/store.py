@@ -65,12 +65,23 @@ class Store:
             OSError: no room on the disk; or another process has been writing for a minute.
         """
         line = json.dumps(record, allow_nan=False) + "\n"
-        with FileLock(self.folder / "locks" / "results.lock", timeout=PATIENCE):
+        with self.alone(self.results):
             before = self.results.read_bytes() if self.results.exists() else b""
             if before and not before.endswith(b"\n"):
                 before += b"\n"
             with written_whole(self.results) as file:
                 file.write(before + line.encode())
+
+    @contextlib.contextmanager
+    def alone(self, path: Path) -> Iterator[None]:
+        """Keep other processes from writing a file, once what killed ones left half-written of it is deleted.
+
+        Raises:
+            OSError: another process has been writing it for a minute.
+        """
+        with FileLock(self.folder / "locks" / f"{path.stem}.lock", timeout=PATIENCE):
+            _sweep(path.parent, path.name)
+            yield
 
     @contextlib.contextmanager
     def claim(self, key: str) -> Iterator[bool]:
@@ -102,28 +113,39 @@ class Store:
         part.replace(_previous(current))
 
     def restore(self, key: str) -> None:
-        """See that the checkpoint of a run is readable, falling back to the previous one, or to none, with a warning."""
-        current = self.checkpoint(key)
+        """See that the checkpoint of a run is readable, falling back to the previous one, or to none, with a warning.
+
+        What killed processes left half-written of it is deleted; for the process that has claimed the run.
+        """
+        current, damage, what_now = self.checkpoint(key), [], "it starts again"
+        _sweep(current.parent, key)
         for path in (current, _previous(current)):
             if not path.exists():
                 continue
             try:
                 read_state(path)
             except ValueError as error:
-                lost = "it goes on from the previous one" if path == current else "it starts again"
-                warnings.warn(f"a checkpoint of run {key} is lost: {error}; {lost}", stacklevel=2)
+                damage.append(error)
                 path.unlink()
             else:
                 path.replace(current)
-                return
+                what_now = "it goes on from the previous one"
+                break
+        for error in damage:
+            warnings.warn(f"a checkpoint of run {key} is lost: {error}; {what_now}", stacklevel=2)
 
     def discard(self, key: str) -> None:
         """Delete the checkpoints of a run that is stored, and what killed processes left half-written of them."""
         current = self.checkpoint(key)
-        for part in current.parent.glob(f"{key}.*.part"):
-            part.unlink(missing_ok=True)
+        _sweep(current.parent, key)
         for path in (current, _previous(current)):
             path.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path, name: str) -> None:
+    """Delete what was left half-written of the files whose names begin so."""
+    for part in folder.glob(f"{name}.*.part"):
+        part.unlink(missing_ok=True)
 
 
 def _previous(path: Path) -> Path:

@@ -1,7 +1,6 @@
 """Where does a teacher come from? Trained here, or from a published checkpoint; known by a hash of its weights."""
 
 import dataclasses
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,11 @@ from kcd_teach._files import written_whole
 from kcd_teach.benchmark.finishing import Watch, configured, described, finish, key_of, unwatched
 from kcd_teach.benchmark.pairs import PAIRS, rate_of
 from kcd_teach.benchmark.published import PUBLISHED
-from kcd_teach.benchmark.scales import Scale, fingerprint_of
+from kcd_teach.benchmark.scales import Scale
 from kcd_teach.benchmark.store import Record, Store
 from kcd_teach.datasets import Dataset
 from kcd_teach.engine import Engine
+from kcd_teach.fingerprints import fingerprint_of, hash_of
 from kcd_teach.knowledge import accuracy
 from kcd_teach.models import create_model, list_models, load_checkpoint, load_weights, save_weights
 from kcd_teach.training import Distillation, distill
@@ -65,15 +65,6 @@ class Teacher:
         return f"{self.network} {self.weights[:8]}: {100 * self.accuracy:.2f} %{known}; {self.origin}"
 
 
-def hash_of(network: nn.Module) -> str:
-    """SHA-256 of names, types, shapes and values of all weights and statistics."""
-    digest = hashlib.sha256()
-    for name, value in network.state_dict().items():
-        digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
 def train_teacher(
     network: str, scale: Scale, store: Store, *, seed: int = 0, root: Root = None,
     device: torch.device | str = "cpu", watch: Watch = unwatched,
@@ -109,9 +100,8 @@ def train_teacher(
             run = finish(f"teacher {network}", key, store, start, watch)
             origin = f"trained here for {recipe.epochs} epochs, seed {seed}"
             teacher = Teacher(network, hash_of(run.student), run.reports[-1].test_accuracy, origin)
-            if not teacher.file(store).exists():
-                save_weights(run.student, teacher.file(store))
-            _write(file, {**dataclasses.asdict(teacher), "key": key, "config": config, **described(run)})
+            _keep(run.student, teacher, store)
+            _write(store, file, {**dataclasses.asdict(teacher), "key": key, "config": config, **described(run)})
         if mine:
             store.discard(key)
         return read_teacher(file) if file.exists() else None
@@ -134,14 +124,21 @@ def load_published(
     engine = Engine(device, scale.precision)
     measured = accuracy(engine.prepare(loaded), dataset.to(device), engine.precision)
     teacher = Teacher(network, weights, measured, f"from the checkpoint {Path(path).name}")
-    if not teacher.file(store).exists():
-        save_weights(loaded, teacher.file(store))
-    _write(teacher.file(store).with_suffix(".json"), {**dataclasses.asdict(teacher), "scale": scale.name})
+    _keep(loaded, teacher, store)
+    _write(store, teacher.file(store).with_suffix(".json"), {**dataclasses.asdict(teacher), "scale": scale.name})
     return teacher
 
 
-def _write(path: Path, record: Record) -> None:
-    with written_whole(path) as file:
+def _keep(network: nn.Module, teacher: Teacher, store: Store) -> None:
+    """Save a teacher's weights, unless they are there already."""
+    path = teacher.file(store)
+    with store.alone(path):
+        if not path.exists():
+            save_weights(network, path)
+
+
+def _write(store: Store, path: Path, record: Record) -> None:
+    with store.alone(path), written_whole(path) as file:
         file.write((json.dumps(record) + "\n").encode())
 
 

@@ -13,12 +13,13 @@ from torch import nn
 from kcd_teach.benchmark.finishing import Watch, configured, described, finish, key_of, unwatched
 from kcd_teach.benchmark.pairs import Pair
 from kcd_teach.benchmark.rows import Row
-from kcd_teach.benchmark.scales import Scale, fingerprint_of, negatives_of
+from kcd_teach.benchmark.scales import Scale, negatives_of
 from kcd_teach.benchmark.store import Store
 from kcd_teach.benchmark.teachers import Root, Teacher
 from kcd_teach.condensation import Condenser
 from kcd_teach.datasets import Dataset
 from kcd_teach.distillers import create_distiller, distiller_class
+from kcd_teach.fingerprints import fingerprint_of
 from kcd_teach.knowledge import Knowledge
 from kcd_teach.models import create_model
 from kcd_teach.recipe import Recipe

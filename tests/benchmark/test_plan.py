@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from kcd_teach.benchmark import PAIRS, ROWS, Plan, Prepared, Scale, Teacher, find_row, find_scale, finishing, make_plan
-from kcd_teach.benchmark.scales import check_cifar100, fingerprint_of
+from kcd_teach.benchmark.scales import check_cifar100
 from kcd_teach.datasets import Dataset
+from kcd_teach.fingerprints import fingerprint_of
 from tests.benchmark.tiny import SCALE, tiny_plan
 
 

@@ -1,7 +1,5 @@
 """Whatever happens to a plan on the way, its records end as those of an undisturbed run."""
 
-import errno
-import os
 import signal
 import subprocess
 import sys
@@ -9,38 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from kcd_teach import _files
-from kcd_teach.benchmark import Outcome, Store, finishing, load_published, make_plan, run_plan, runner, train_teacher
+from kcd_teach.benchmark import Store, finishing, load_published, run_plan, runner
 from kcd_teach.benchmark.engines import Serial
 from kcd_teach.models import create_model
-from tests.benchmark.tiny import PAIR, ROWS, SCALE, timeless, tiny_plan
+from tests.benchmark.tiny import PAIR, ROOT, ROWS, SCALE, leftovers, run, stop_at, timeless, tiny_plan
 
-ROOT = Path(__file__).resolve().parents[2]
 RUNS = 2 * len(ROWS)
-
-
-def run(folder: Path, **settings) -> Outcome:
-    return run_plan(tiny_plan(seeds=2), folder, quiet=True, **{"announce": lambda text: None, **settings})
 
 
 def start(folder: Path, kill_at: int = 0) -> subprocess.Popen:
     command = [sys.executable, "-m", "tests.benchmark.tiny", str(folder), str(kill_at)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def stop_at(look: int):
-    """A watch that presses Ctrl-C at the given look."""
-    looks = iter(range(1, 10_000))
-
-    def watch(title, training):
-        if next(looks) == look:
-            raise KeyboardInterrupt
-
-    return watch
-
-
-def leftovers(folder: Path) -> list[str]:
-    return [path.name for path in (folder / "checkpoints").iterdir()] + [path.name for path in folder.rglob("*.part")]
 
 
 def test_records_hold_what_a_reader_needs(finished):
@@ -74,49 +51,6 @@ def test_killed_twice_and_finished(tmp_path, finished):
     assert leftovers(tmp_path) == []
 
 
-KILLED_WHILE_SAVING = """
-import os, signal, sys
-from tests.benchmark import tiny
-from kcd_teach import _files
-
-def child():
-    real, calls = os.fsync, 0
-    def fsync(descriptor):
-        nonlocal calls
-        calls += 1
-        if calls == 4:  # the first one may be the plan's
-            os.kill(os.getpid(), signal.SIGKILL)
-        real(descriptor)
-    os.fsync = fsync
-    tiny.main(sys.argv[1], 0, 1, ("Student", "KC-KD"))
-    os._exit(0)
-
-for deaths in range(200):
-    pid = os.fork()
-    if pid == 0:
-        child()
-    _, status = os.waitpid(pid, 0)
-    if os.WIFEXITED(status):
-        print("deaths", deaths)
-        sys.exit(os.WEXITSTATUS(status))
-"""
-
-
-def test_killed_in_the_middle_of_saving_again_and_again(tmp_path, finished):
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED_WHILE_SAVING, str(tmp_path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout.split("deaths")[1]) > 3
-    ours, theirs = timeless(tmp_path), timeless(finished)
-    assert len(ours) == 2
-    assert ours == {key: theirs[key] for key in ours}
-
-
 def test_two_runners_share_the_work(tmp_path, finished):
     both = [start(tmp_path), start(tmp_path)]
     begun = []
@@ -146,36 +80,6 @@ def test_interrupted_anywhere_in_an_epoch_boundary(tmp_path, finished):
     assert timeless(tmp_path) == timeless(finished)
 
 
-@pytest.mark.parametrize(("damaged", "message"), [(1, "it goes on from the previous one"), (2, "it starts again")])
-def test_damaged_checkpoints(tmp_path, finished, damaged, message):
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, watch=stop_at(7))  # four looks at the teacher, then two epochs of the first student
-    files = sorted((tmp_path / "checkpoints").iterdir(), key=lambda path: "previous" in path.name)
-    assert len(files) == 2
-    for file in files[:damaged]:
-        file.write_bytes(file.read_bytes()[:-100])
-    with pytest.warns(UserWarning, match=rf"checkpoint of run \w+ is lost: .* is damaged .*; {message}"):
-        run(tmp_path)
-    assert timeless(tmp_path) == timeless(finished)
-
-
-@pytest.mark.parametrize("at", [2, 4, 9, 15])
-def test_full_disk(tmp_path, finished, monkeypatch, at):
-    real, calls = os.fsync, iter(range(1, 10_000))
-
-    def fsync(descriptor):
-        if next(calls) == at:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        real(descriptor)
-
-    monkeypatch.setattr(_files.os, "fsync", fsync)
-    with pytest.raises(OSError, match="No space left on device"):
-        run(tmp_path)
-    assert not list(tmp_path.rglob("*.part"))
-    run(tmp_path)
-    assert timeless(tmp_path) == timeless(finished)
-
-
 def test_results_of_another_configuration_or_code_are_never_used(tmp_path, monkeypatch):
     def count(**changes) -> int:
         settings = {"quiet": True, "announce": lambda text: None}
@@ -185,15 +89,6 @@ def test_results_of_another_configuration_or_code_are_never_used(tmp_path, monke
     assert [count(), count(), count(epochs=2), count(per_class=3), count(batch_size=5)] == [2, 2, 4, 6, 8]
     monkeypatch.setattr(finishing, "RESULTS_FORMAT", finishing.RESULTS_FORMAT + 1)
     assert count() == 10
-
-
-def test_teachers_weights_that_were_exchanged_are_noticed(tmp_path):
-    teacher = train_teacher("mini_resnet8x3", SCALE, Store(tmp_path))
-    other = train_teacher("mini_resnet8x3", SCALE, Store(tmp_path), seed=1)
-    assert teacher.weights != other.weights
-    other.file(Store(tmp_path)).replace(teacher.file(Store(tmp_path)))
-    with pytest.raises(ValueError, match="holds other weights than the plan was made with"):
-        run(tmp_path)
 
 
 def test_a_published_checkpoint_teaches(tmp_path):
@@ -221,36 +116,3 @@ def test_a_run_that_diverges_is_named_and_the_others_go_on():
     jobs = {"bad": diverges, "good": lambda watch: done.append(1) is None}
     assert runner.run_jobs(jobs, Serial(quiet=True), "runs", quiet=True) == {"bad": "the loss is nan"}
     assert done == [1]
-
-
-def test_a_worker_that_is_killed_is_reported(tmp_path):
-    plan = make_plan([PAIR], ["Student"], 1, SCALE)
-    with pytest.raises(RuntimeError, match=r"worker processes was killed.*start again to go on"):
-        run_plan(plan, tmp_path, engine=_killing_pool(), quiet=True)
-
-
-def _killing_pool():
-    from kcd_teach.benchmark.engines import Pool
-
-    class Killing(Pool):
-        def run(self, jobs):
-            yield from super().run(dict.fromkeys(jobs, _dies))
-
-    return Killing(1, quiet=True)
-
-
-def _dies(watch):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def test_no_room_is_said_before_anything_is_run(tmp_path, monkeypatch):
-    from kcd_teach.benchmark import sizes
-
-    usage = sizes.shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(sizes.shutil, "disk_usage", lambda folder: usage)
-    with pytest.raises(OSError, match=r"the plan takes up to .* GB in .*, where 0.00 GB are free"):
-        run(tmp_path, watch=stop_at(1))
-    monkeypatch.undo()
-    monkeypatch.setattr(sizes, "total_memory", lambda: 1e6)
-    with pytest.raises(MemoryError, match=r"1 workers would take about .* GB of memory, and this machine has 0.0 GB"):
-        run(tmp_path, watch=stop_at(1))

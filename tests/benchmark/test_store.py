@@ -3,6 +3,7 @@
 import pytest
 
 from kcd_teach.benchmark import Store
+from kcd_teach.checkpoints import write_state
 
 
 def test_a_damaged_line_of_results_is_named(tmp_path):
@@ -12,3 +13,34 @@ def test_a_damaged_line_of_results_is_named(tmp_path):
         file.write("{half a line")
     with pytest.raises(ValueError, match=r"line 2 of .*results.jsonl is damaged; delete that line to repeat its run"):
         store.records()
+
+
+def test_what_killed_processes_left_half_written_is_deleted_by_whoever_writes_next(tmp_path):
+    store = Store(tmp_path)
+    for name in ("results.jsonl", "plan.json", "checkpoints/a.pt", "checkpoints/a.previous.pt", "checkpoints/b.pt"):
+        (tmp_path / f"{name}.123.part").write_bytes(b"half")
+    store.append({"key": "x"})
+    store.restore("a")
+    assert sorted(path.name for path in tmp_path.rglob("*.part")) == ["b.pt.123.part", "plan.json.123.part"]
+    assert list(store.records()) == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("damaged", "ending"),
+    [
+        (("a.pt",), "it goes on from the previous one"),
+        (("a.pt", "a.previous.pt"), "it starts again"),
+        (("a.previous.pt",), None),
+    ],
+)
+def test_warnings_say_what_becomes_of_the_run(tmp_path, damaged, ending, recwarn):
+    store = Store(tmp_path)
+    for name in ("a.pt", "a.previous.pt"):
+        write_state(tmp_path / "checkpoints" / name, {"epoch": 1})
+    for name in damaged:
+        (tmp_path / "checkpoints" / name).write_bytes(b"")
+    store.restore("a")
+    said = [str(warning.message) for warning in recwarn]
+    assert len(said) == (0 if ending is None else len(damaged))
+    assert all(text.endswith(str(ending)) for text in said)
+    assert store.checkpoint("a").exists() == (ending != "it starts again")

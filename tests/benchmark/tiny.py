@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from kcd_teach.benchmark import Plan, Scale, Store, make_plan, run_plan
+from kcd_teach.benchmark import Outcome, Plan, Scale, Store, make_plan, run_plan
+from kcd_teach.benchmark.finishing import Watch
 from kcd_teach.training import Distillation
 
+ROOT = Path(__file__).resolve().parents[2]
 PAIR = "mini_resnet8x3>mini_convnet"
 SCALE = Scale(
     "tiny", "fashion-mnist-mini", epochs=3, batch_size=10, per_class=2, test_per_class=1, classes=5, side=12
@@ -26,6 +28,27 @@ def timeless(folder: Path) -> dict[str, dict[str, Any]]:
         key: {name: value for name, value in record.items() if name not in ("seconds", "finished")}
         for key, record in Store(folder).records().items()
     }
+
+
+def run(folder: Path, **settings: Any) -> Outcome:
+    """Carry out the tiny plan with two seeds."""
+    return run_plan(tiny_plan(seeds=2), folder, quiet=True, **{"announce": lambda text: None, **settings})
+
+
+def stop_at(look: int) -> Watch:
+    """A watch that presses Ctrl-C at the given look."""
+    looks = iter(range(1, 10_000))
+
+    def watch(title: str, run: Distillation) -> None:
+        if next(looks) == look:
+            raise KeyboardInterrupt
+
+    return watch
+
+
+def leftovers(folder: Path) -> list[str]:
+    """Checkpoints, and files that were left half-written."""
+    return [path.name for path in (folder / "checkpoints").iterdir()] + [path.name for path in folder.rglob("*.part")]
 
 
 def main(folder: str, kill_at: int, seeds: int = 2, rows: tuple[str, ...] = ROWS) -> None:

@@ -1,0 +1,133 @@
+"""A full disk, a damaged file, a killed worker, no room: each is named, and no finished run is lost."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from kcd_teach import _files
+from kcd_teach.benchmark import Store, make_plan, run_plan, train_teacher
+from tests.benchmark.tiny import PAIR, ROOT, SCALE, leftovers, run, stop_at, timeless
+
+KILLED_WHILE_SAVING = """
+import os, signal, sys
+import torch
+from tests.benchmark import tiny
+
+torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])  # loads torch's compiler: once, not in every process
+
+def child():
+    real, calls = os.fsync, 0
+    def fsync(descriptor):
+        nonlocal calls
+        calls += 1
+        if calls == 4:  # the first one may be the plan's
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(descriptor)
+    os.fsync = fsync
+    tiny.main(sys.argv[1], 0, 1, ("Student", "KC-KD"))
+    os._exit(0)
+
+for deaths in range(200):
+    pid = os.fork()
+    if pid == 0:
+        child()
+    _, status = os.waitpid(pid, 0)
+    if os.WIFEXITED(status):
+        print("deaths", deaths)
+        sys.exit(os.WEXITSTATUS(status))
+"""
+
+
+def test_killed_in_the_middle_of_saving_again_and_again(tmp_path, finished):
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_WHILE_SAVING, str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split("deaths")[1]) > 3
+    ours, theirs = timeless(tmp_path), timeless(finished)
+    assert len(ours) == 2
+    assert leftovers(tmp_path) == []
+    assert ours == {key: theirs[key] for key in ours}
+
+
+@pytest.mark.parametrize(("damaged", "message"), [(1, "it goes on from the previous one"), (2, "it starts again")])
+def test_damaged_checkpoints(tmp_path, finished, damaged, message):
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, watch=stop_at(7))  # four looks at the teacher, then two epochs of the first student
+    files = sorted((tmp_path / "checkpoints").iterdir(), key=lambda path: "previous" in path.name)
+    assert len(files) == 2
+    for file in files[:damaged]:
+        file.write_bytes(file.read_bytes()[:-100])
+    with pytest.warns(UserWarning, match=r"checkpoint of run \w+ is lost: .* is damaged") as warned:
+        run(tmp_path)
+    said = [str(warning.message) for warning in warned if "is lost" in str(warning.message)]
+    assert len(said) == damaged
+    assert all(text.endswith(f"; {message}") for text in said)
+    assert timeless(tmp_path) == timeless(finished)
+
+
+@pytest.mark.parametrize("at", [2, 4, 9, 15])
+def test_full_disk(tmp_path, finished, monkeypatch, at):
+    real, calls = os.fsync, iter(range(1, 10_000))
+
+    def fsync(descriptor):
+        if next(calls) == at:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(_files.os, "fsync", fsync)
+    with pytest.raises(OSError, match="No space left on device"):
+        run(tmp_path)
+    assert not list(tmp_path.rglob("*.part"))
+    run(tmp_path)
+    assert timeless(tmp_path) == timeless(finished)
+
+
+def test_teachers_weights_that_were_exchanged_are_noticed(tmp_path):
+    teacher = train_teacher("mini_resnet8x3", SCALE, Store(tmp_path))
+    other = train_teacher("mini_resnet8x3", SCALE, Store(tmp_path), seed=1)
+    assert teacher.weights != other.weights
+    other.file(Store(tmp_path)).replace(teacher.file(Store(tmp_path)))
+    with pytest.raises(ValueError, match="holds other weights than the plan was made with"):
+        run(tmp_path)
+
+
+def test_a_worker_that_is_killed_is_reported(tmp_path):
+    plan = make_plan([PAIR], ["Student"], 1, SCALE)
+    with pytest.raises(RuntimeError, match=r"worker processes was killed.*start again to go on"):
+        run_plan(plan, tmp_path, engine=_killing_pool(), quiet=True)
+
+
+def _killing_pool():
+    from kcd_teach.benchmark.engines import Pool
+
+    class Killing(Pool):
+        def run(self, jobs):
+            yield from super().run(dict.fromkeys(jobs, _dies))
+
+    return Killing(1, quiet=True)
+
+
+def _dies(watch):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_no_room_is_said_before_anything_is_run(tmp_path, monkeypatch):
+    from kcd_teach.benchmark import sizes
+
+    usage = sizes.shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(sizes.shutil, "disk_usage", lambda folder: usage)
+    with pytest.raises(OSError, match=r"the plan takes up to .* GB in .*, where 0.00 GB are free"):
+        run(tmp_path, watch=stop_at(1))
+    monkeypatch.undo()
+    monkeypatch.setattr(sizes, "total_memory", lambda: 1e6)
+    with pytest.raises(MemoryError, match=r"1 workers would take about .* GB of memory, and this machine has 0.0 GB"):
+        run(tmp_path, watch=stop_at(1))
