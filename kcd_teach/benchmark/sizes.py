@@ -26,6 +26,9 @@ BANK = 2 * 128 * 4
 PER_SAMPLE = 60
 """Bytes of a condenser per sample."""
 
+Shape = tuple[int, int, int]
+"""Of an image: channels, height, width."""
+
 
 @dataclass(frozen=True)
 class Room:
@@ -49,7 +52,7 @@ def room_of(plan: Plan, dataset: Dataset, workers: int) -> Room:
         checkpoint_bytes(pair, row, count, shape, len(dataset.classes))
         for pair in plan.pairs for row in plan.rows
     )  # fmt: skip
-    teachers = {name: 4 * _numbers(name, shape[0], len(dataset.classes)) for name in plan.teachers}
+    teachers = {name: 4 * _numbers(name, shape, len(dataset.classes)) for name in plan.teachers}
     records = RECORD * plan.scale.epochs * len(plan.pairs) * len(plan.rows) * len(plan.seeds)
     training = max([largest, *(2 * size for size in teachers.values())])
     disk = FILES * workers * training + sum(teachers.values()) + records
@@ -80,13 +83,14 @@ def total_memory() -> float | None:
 
 
 @cache
-def checkpoint_bytes(pair: Pair, row: Row, num_samples: int, shape: tuple[int, int, int], classes: int) -> float:
+def checkpoint_bytes(pair: Pair, row: Row, num_samples: int, shape: Shape, classes: int) -> float:
     """Bytes of a run's checkpoint: every learned number with its momentum, and what is remembered of the samples."""
-    learned, banks = _numbers(pair.student, shape[0], classes), 0
+    learned, banks = _numbers(pair.student, shape, classes), 0
     if row.method:
         method = distiller_class(row.method)
-        with torch.device("meta"):
-            distiller = method(*((_taps(pair, shape, classes),) if method.uses_taps else ()))
+        taps = Taps(_features(pair.student, shape, classes), _features(pair.teacher, shape, classes))
+        with torch.random.fork_rng(devices=[]):
+            distiller = method(*((taps,) if method.uses_taps else ()))
         learned += sum(value.numel() for value in distiller.parameters())
         banks = BANK * num_samples if distiller.needs.negatives else 0
     condenser = PER_SAMPLE * num_samples if row.condensed else 0
@@ -94,13 +98,20 @@ def checkpoint_bytes(pair: Pair, row: Row, num_samples: int, shape: tuple[int, i
     return float(2 * 4 * learned + banks + condenser + copied)
 
 
-@cache
-def _taps(pair: Pair, shape: tuple[int, int, int], classes: int) -> Taps:
-    student, teacher = (create_model(name, classes, shape[0], seed=0) for name in (pair.student, pair.teacher))
-    return read_taps(student, teacher, shape, features=True)
+def _numbers(name: str, shape: Shape, classes: int) -> int:
+    """Learned numbers and statistics of a network."""
+    return _measured(name, shape, classes)[0]
+
+
+def _features(name: str, shape: Shape, classes: int) -> tuple[tuple[int, ...], ...]:
+    """Shapes of a network's features."""
+    return _measured(name, shape, classes)[1].student
 
 
 @cache
-def _numbers(network: str, channels: int, classes: int) -> int:
-    with torch.device("meta"):
-        return sum(value.numel() for value in create_model(network, classes, channels).state_dict().values())
+def _measured(name: str, shape: Shape, classes: int) -> tuple[int, Taps]:
+    """A network's size, and the shapes of its features beside its own; it is built for it, once."""
+    # Not on torch's meta device, which saves the numbers but takes seconds to start and more for every layer.
+    network = create_model(name, classes, shape[0], seed=0)
+    numbers = sum(value.numel() for value in network.state_dict().values())
+    return numbers, read_taps(network, network, shape, features=True)
