@@ -125,14 +125,14 @@ class Store:
             try:
                 read_state(path)
             except ValueError as error:
-                damage.append(error)
+                damage.append(str(error))
                 path.unlink()
             else:
                 path.replace(current)
                 what_now = "it goes on from the previous one"
                 break
-        for error in damage:
-            warnings.warn(f"a checkpoint of run {key} is lost: {error}; {what_now}", stacklevel=2)
+        for reason in damage:
+            warnings.warn(f"a checkpoint of run {key} is lost: {reason}; {what_now}", stacklevel=2)
 
     def discard(self, key: str) -> None:
         """Delete the checkpoints of a run that is stored, and what killed processes left half-written of them."""
