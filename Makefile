@@ -25,11 +25,12 @@ bench: $(VENV)/.test               ## measure speed (by hand; prints ratios)
 	$(PY) -m tests.benchmarks.speed
 	$(PY) -m tests.benchmarks.engine
 
-studies: $(VENV)/.test             ## repeat every stored measurement (about two hours on two cores)
+studies: $(VENV)/.test             ## repeat every stored measurement (two to three hours on two cores)
 	$(PY) -m kcd_teach.studies teacher
 	$(PY) -m kcd_teach.studies students
 	$(PY) -m kcd_teach.studies students-10k
 	$(PY) -m kcd_teach.studies methods
+	$(PY) -m kcd_teach.studies engine
 	$(PY) -m kcd_teach.method_costs
 	$(PY) -m kcd_teach.studies traces
 

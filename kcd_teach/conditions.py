@@ -30,6 +30,8 @@ class Condition:
         epochs: of the run.
         condenser: settings of the :class:`Condenser`; empty for none.
         method: how knowledge is moved, a name of :func:`~kcd_teach.distillers.list_distillers`.
+        precision: in which both networks are run.
+        store: where the teacher's answers are kept.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Condition:
     epochs: int = EPOCHS
     condenser: dict[str, Any] = field(default_factory=dict)
     method: str = "kd"
+    precision: str = "float32"
+    store: str = "memory"
 
 
 _RANDOM = {"selection": "random", "mixing": False}
@@ -73,6 +77,21 @@ METHOD_CONDITIONS = tuple(
 )
 
 
+ENGINE_CONDITIONS = tuple(
+    Condition(
+        f"{name}, {precision}, store {store}", 5, epochs=EPOCHS // 2, condenser=condenser, precision=precision,
+        store=store,
+    )
+    for name, precision, condenser in (
+        ("KD", "float32", {}),
+        ("KD", "bfloat16", {}),
+        ("KC-KD 70%", "float32", {"ratio": 0.7}),
+    )
+    for store in ("off", "memory")
+)  # fmt: skip
+"""Half as long as the others, and KC-KD in float32 alone: where bfloat16 is emulated, it is some eight times slower."""
+
+
 @dataclass(frozen=True)
 class Study:
     """Conditions that are compared, and the number of training images per class they share."""
@@ -85,6 +104,7 @@ STUDIES = {
     "students": Study(tuple(replace(condition, seeds=SEEDS) for condition in _CONDITIONS_10K), PER_CLASS),
     "students-10k": Study(_CONDITIONS_10K, 1_000),
     "methods": Study(METHOD_CONDITIONS, PER_CLASS),
+    "engine": Study(ENGINE_CONDITIONS, PER_CLASS),
 }
 
 
@@ -95,7 +115,7 @@ def run_of(condition: Condition, seed: int, dataset: Dataset, knowledge: Knowled
     if condition.condenser:
         settings = {"stages": STAGES, "epochs": condition.epochs, "seed": seed, **condition.condenser}
         condenser = Condenser(len(dataset.train_images), **settings)
-    recipe = Recipe(epochs=condition.epochs, precision="float32")
+    recipe = Recipe(epochs=condition.epochs, precision=condition.precision)
     if condition.temperature == 0:
         return distill(student, dataset, recipe=recipe, condenser=condenser, seed=seed)
     distiller: Distiller = KD(condition.temperature)

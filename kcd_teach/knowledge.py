@@ -43,6 +43,7 @@ class Knowledge:
         precision: str = "auto",
     ) -> None:  # fmt: skip
         check_choice("store", store, STORES)
+        self.store = store
         self.engine = Engine(dataset.train_images.device, precision)
         self.teacher = self.engine.prepare(teacher.eval())
         self.num_samples = len(dataset.train_images)

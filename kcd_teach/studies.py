@@ -4,10 +4,11 @@
     python -m kcd_teach.studies students          KD, KC-KD, controls, refinements on 2,000 images: data/results/students.jsonl
     python -m kcd_teach.studies students-10k      the same, fewer seeds, on all 10,000: data/results/students-10k.jsonl
     python -m kcd_teach.studies methods           all eleven methods, plain and condensed: data/results/methods.jsonl
+    python -m kcd_teach.studies engine            KD in both precisions, with and without a store: data/results/engine.jsonl
     python -m kcd_teach.studies traces            record every answer of three students: data/results/trace_*.npz
     python -m kcd_teach.studies picture           draw the picture of the README from the stored results
 
-A result is one JSON line per run: condition, configuration, seed, versions, device, curve, presentations, seconds.
+A result is one JSON line per run: condition, configuration, store, seed, versions, device, curve, presentations, seconds.
 Runs that are stored already are skipped, so a study can be stopped and continued.
 """
 
@@ -41,6 +42,7 @@ def record_of(run: Distillation, name: str, seed: int) -> dict[str, Any]:
         "condition": name,
         "seed": seed,
         "config": run.config,
+        "store": run.knowledge.store if run.knowledge else "off",
         "test_accuracy": [round(report.test_accuracy, 6) for report in run.reports],
         "train_loss": [round(report.train_loss, 6) for report in run.reports],
         "active": [report.active for report in run.reports],
@@ -86,14 +88,15 @@ def accuracy_by_cost(records: list[dict[str, Any]]) -> dict[str, dict[float, dic
 
 
 @cache
-def _bundled(per_class: int) -> tuple[Dataset, Knowledge]:
+def _bundled(per_class: int, store: str = "memory", precision: str = "float32") -> tuple[Dataset, Knowledge]:
     dataset = load_dataset("fashion-mnist-mini").first(per_class)
-    return dataset, Knowledge(load_teacher(dataset), dataset, "memory", precision="float32")
+    return dataset, Knowledge(load_teacher(dataset), dataset, store, precision=precision)
 
 
 def _measure(condition: Condition, seed: int, per_class: int) -> dict[str, Any]:
     torch.set_num_threads(1)
-    return record_of(_finish(run_of(condition, seed, *_bundled(per_class))), condition.name, seed)
+    parts = _bundled(per_class, condition.store, condition.precision)
+    return record_of(_finish(run_of(condition, seed, *parts)), condition.name, seed)
 
 
 def _finish(run: Distillation) -> Distillation:

@@ -8,8 +8,8 @@ import nbformat
 import pytest
 
 from kcd_teach.figures import accuracy_against_cost
-from kcd_teach.statistics import interval
-from kcd_teach.studies import accuracy_by_cost, load_results
+from kcd_teach.statistics import interval, paired_differences
+from kcd_teach.studies import accuracy_by_cost, final_accuracies, load_results
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -90,3 +90,18 @@ def test_speed_beside_public_code_is_the_measured_one(pair, store):
     section = README[README.index("beside a loop in the style") :]
     found = medians("engine")[f"{pair}: images per second, {store} store over benchmark style"]
     assert f"{found:.2f}" in section[: section.index("Where the rest")]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("KD, bfloat16, store off", "KD, float32, store off"),
+        ("KD, float32, store memory", "KD, float32, store off"),
+        ("KC-KD 70%, float32, store memory", "KC-KD 70%, float32, store off"),
+    ],
+)
+def test_what_speed_costs_in_accuracy_is_the_measured_difference(ours, theirs):
+    reached = final_accuracies(load_results("engine"))
+    found = interval(paired_differences(reached[ours], reached[theirs]))
+    section = README[README.index("## How fast") : README.index("Where the rest")]
+    assert f"{found.mean:+.1f} ± {found.half_width:.1f}".replace("-", "−") in section

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -26,6 +27,22 @@ def test_stored_configuration_is_that_of_the_condition(name):
         assert all(config["condenser"][key] == value for key, value in condition.condenser.items())
         assert sum(record["active"]) == record["presentations"]
         assert ("temperature" in config["distiller"]) == (condition.temperature > 0)
+
+
+def test_the_engine_was_compared_in_what_the_conditions_name():
+    conditions = {condition.name: condition for condition in STUDIES["engine"].conditions}
+    for record in studies.load_results("engine"):
+        condition = conditions[record["condition"]]
+        assert (record["config"]["recipe"]["precision"], record["store"]) == (condition.precision, condition.store)
+        assert condition.precision in condition.name
+        assert condition.name.endswith(f"store {condition.store}")
+
+
+def test_a_run_is_measured_in_the_precision_and_with_the_store_of_its_condition():
+    (condition,) = (c for c in STUDIES["engine"].conditions if c.name == "KD, bfloat16, store off")
+    record = studies._measure(replace(condition, epochs=1), seed=0, per_class=1)
+    assert (record["config"]["recipe"]["precision"], record["store"]) == ("bfloat16", "off")
+    assert studies._bundled(1, "off", "bfloat16")[1].engine.precision == "bfloat16"
 
 
 def test_the_teacher_is_as_good_as_its_record_says():

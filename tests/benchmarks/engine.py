@@ -14,18 +14,18 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from kcd_teach import Condenser, Knowledge, Recipe, create_model, distill, load_dataset
+from kcd_teach import Condenser, Knowledge, Recipe, distill, load_dataset
 from kcd_teach.datasets import Dataset
 from kcd_teach.engine import Engine
 from kcd_teach.protocol import Outputs
 from kcd_teach.training import Distillation
 from tests.benchmarks.epoch_profile import PROFILED, print_profile, profile
+from tests.benchmarks.linearity import linearity
 from tests.benchmarks.material import (
     PAIRS,
     ROOT,
@@ -153,21 +153,6 @@ def plan_time(repeats: int) -> Figures:
     return figures([plan() for _ in range(repeats)])
 
 
-def linearity(dataset: Dataset, repeats: int) -> dict[str, Figures]:
-    """Seconds with twice the samples, and with twice the epochs, over twice the seconds; 1 is linear."""
-    student, teacher = create_model("resnet8", seed=0), create_model("resnet14", seed=1)
-    count = len(dataset.train_images) // 2
-    half = replace(dataset, train_images=dataset.train_images[:count], train_labels=dataset.train_labels[:count])
-
-    def whole(shown: Dataset, epochs: int) -> Callable[[], None]:
-        return lambda: [None for _ in distill(student, shown, teacher, recipe=Recipe(epochs=epochs))]  # type: ignore[return-value]
-
-    works = {"once": whole(half, 2), "samples": whole(dataset, 2), "epochs": whole(half, 4)}
-    seconds = in_turn(works, repeats, dataset.train_images.device)
-    return {name: figures([b / (2 * a) for a, b in zip(seconds["once"], seconds[name], strict=True)])
-            for name in ("samples", "epochs")}  # fmt: skip
-
-
 def peak_memory(data: Path | None) -> Figures:
     """GB that a run on all of CIFAR-100's 50,000 images adds to a process that has imported torch, store off."""
     code = f"""
@@ -210,7 +195,7 @@ def ratios(dataset: Dataset, bundled: Dataset, arguments: argparse.Namespace) ->
     for name in ("R20>R8", "bundled"):
         for what, found in condensed_over_plain(name, bundled if name == "bundled" else dataset, few).items():
             note(f"{name}: time of KC-KD 70% over KD, {what}", found)
-    for what, found in linearity(dataset, few).items():
+    for what, found in linearity(bundled, few).items():
         note(f"time with twice the {what} over twice the time", found)
     note("condenser over an epoch of R56>R20, 50,000 samples", condensation_over_epoch(dataset, few))
     note("plan of one stage, 1,281,167 samples (s)", plan_time(few))
