@@ -72,6 +72,7 @@ def run_plan(
     if watch is not None and (workers > 1 or engine is not None):
         raise ValueError(f"watch is told about the epochs of one process, got workers={workers}")
     store, asked = Store(Path(folder).absolute()), None if device is None else str(device)
+    store.make_folders()
     root = None if root is None else Path(root).absolute()
     dataset = plan.scale.images(root)
     plan.check_batches(len(dataset.train_images))

@@ -26,15 +26,17 @@ class Store:
     ``results.jsonl`` holds a line per finished run; ``checkpoints/`` what is unfinished; ``teachers/`` weights;
     ``locks/`` who is at work. A lock ends with its process, however that ends.
 
-    Args:
-        folder: made if it is missing.
+    Reading changes nothing in it, so that results can be read where nothing can be written.
 
-    Raises:
-        OSError: a folder that cannot be made.
+    Args:
+        folder: made, if it is missing, when something is written to it.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+
+    def make_folders(self) -> None:
+        """Make what is missing of the folder; raises OSError if that cannot be done."""
         for name in ("checkpoints", "teachers", "locks"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
 
@@ -79,6 +81,7 @@ class Store:
         Raises:
             OSError: another process has been writing it for a minute.
         """
+        self.make_folders()
         with FileLock(self.folder / "locks" / f"{path.stem}.lock", timeout=PATIENCE):
             _sweep(path.parent, path.name)
             yield
@@ -86,6 +89,7 @@ class Store:
     @contextlib.contextmanager
     def claim(self, key: str) -> Iterator[bool]:
         """Yield True to the one process that may work on a run, False to all others."""
+        self.make_folders()
         lock = FileLock(self.folder / "locks" / f"{key}.lock", timeout=0)
         try:
             lock.acquire()

@@ -17,6 +17,7 @@ def test_a_damaged_line_of_results_is_named(tmp_path):
 
 def test_what_killed_processes_left_half_written_is_deleted_by_whoever_writes_next(tmp_path):
     store = Store(tmp_path)
+    store.make_folders()
     for name in ("results.jsonl", "plan.json", "checkpoints/a.pt", "checkpoints/a.previous.pt", "checkpoints/b.pt"):
         (tmp_path / f"{name}.123.part").write_bytes(b"half")
     store.append({"key": "x"})
@@ -44,3 +45,12 @@ def test_warnings_say_what_becomes_of_the_run(tmp_path, damaged, ending, recwarn
     assert len(said) == (0 if ending is None else len(damaged))
     assert all(text.endswith(str(ending)) for text in said)
     assert store.checkpoint("a").exists() == (ending != "it starts again")
+
+
+def test_reading_changes_nothing_in_a_folder(tmp_path):
+    store = Store(tmp_path / "results")
+    assert store.records() == {}
+    assert not store.folder.exists()
+    with store.claim("key") as mine:
+        assert mine
+        assert {path.name for path in store.folder.iterdir()} == {"checkpoints", "teachers", "locks"}
