@@ -37,8 +37,8 @@ class RunPanel:
         image: curves of the pair at work, as a widget.
     """
 
-    REDRAW = 0.5
-    """Seconds between two pictures, at least."""
+    SHARE = 0.1
+    """Of the time, at most so much is spent on pictures: a small network trains faster than its curve is drawn."""
 
     def __init__(
         self, plan: Plan, folder: str | Path, *, root: Root = None, device: torch.device | str | None = None,
@@ -53,7 +53,7 @@ class RunPanel:
         self._error: BaseException | None = None
         self._at_work: Distillation | None = None
         self._stopping = threading.Event()
-        self._live, self._pace, self._drawn = Live(), Pace(), 0.0
+        self._live, self._pace, self._next_picture = Live(), Pace(), 0.0
         self._missing: int | None = None
         self.label, self.image = ipywidgets.Label(), ipywidgets.Image(format="png", layout={"max_width": "100%"})
         self._go = ipywidgets.Button(description="start", icon="play")
@@ -135,7 +135,7 @@ class RunPanel:
         self._live(title, run)
         self._pace(title, run)
         self._say(self._progress(title, run))
-        if time.monotonic() - self._drawn > self.REDRAW:
+        if time.monotonic() > self._next_picture:
             self._draw(title.split(" ")[0])
         if self._stopping.is_set():
             raise KeyboardInterrupt("stopped between epochs")
@@ -155,14 +155,15 @@ class RunPanel:
 
     def _draw(self, pair: str) -> None:
         """Curves of a pair, finished and growing; of the first pair while a teacher is trained."""
-        names = [of_plan.name for of_plan in self.plan.pairs]
+        began, names = time.monotonic(), [of_plan.name for of_plan in self.plan.pairs]
         pair = pair if pair in names else names[0]
         picture = self._picture(pair)
         self.alt = picture.alt
         raw = io.BytesIO()
         picture.figure.savefig(raw, format="png", dpi=96, facecolor="white", pil_kwargs={"compress_level": 1})
         self.image.value = raw.getvalue()
-        self._drawn = time.monotonic()
+        ended = time.monotonic()
+        self._next_picture = ended + (ended - began) / self.SHARE
 
     def _picture(self, pair: str) -> Picture:
         try:
