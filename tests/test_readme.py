@@ -104,4 +104,5 @@ def test_what_speed_costs_in_accuracy_is_the_measured_difference(ours, theirs):
     reached = final_accuracies(load_results("engine"))
     found = interval(paired_differences(reached[ours], reached[theirs]))
     section = README[README.index("## How fast") : README.index("Where the rest")]
+    assert found.covers_zero
     assert f"{found.mean:+.1f} ± {found.half_width:.1f}".replace("-", "−") in section
