@@ -105,7 +105,7 @@ def _room(plan: Plan, dataset: Dataset, folder: Path, workers: int) -> Finding:
     machine = "" if memory is None else f" of {memory / 1e9:.1f}"
     return Finding(
         "room",
-        f"disk: up to {room.disk / 1e9:.2f} of {free / 1e9:.1f} GB free in {existing}; memory: about "
+        f"disk: up to {room.disk / 1e9:.2f} of {free / 1e9:.1f} GB free for {folder}; memory: about "
         f"{room.memory / 1e9:.1f}{machine} GB for {workers} workers, activations not counted",
     )
 
