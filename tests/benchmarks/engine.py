@@ -196,7 +196,7 @@ def ratios(dataset: Dataset, bundled: Dataset, arguments: argparse.Namespace) ->
         for what, found in condensed_over_plain(name, bundled if name == "bundled" else dataset, few).items():
             note(f"{name}: time of KC-KD 70% over KD, {what}", found)
     for what, found in linearity(bundled, few).items():
-        note(f"time with twice the {what} over twice the time", found)
+        note(f"time with twice the {what} over twice the time, bundled", found)
     note("condenser over an epoch of R56>R20, 50,000 samples", condensation_over_epoch(dataset, few))
     note("plan of one stage, 1,281,167 samples (s)", plan_time(few))
     note("memory of a CIFAR-100 run beyond torch (GB)", peak_memory(arguments.data))
