@@ -1,6 +1,7 @@
 """A full disk, a damaged file, a killed worker, no room: each is named, and no finished run is lost."""
 
 import errno
+import itertools
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 
 from kcd_teach import _files
 from kcd_teach.benchmark import Store, make_plan, run_plan, train_teacher
-from tests.benchmark.tiny import PAIR, ROOT, SCALE, leftovers, run, stop_at, timeless
+from tests.benchmark.tiny import PAIR, ROOT, SCALE, leftovers, run, stop_at, timeless, tiny_plan
 
 KILLED_WHILE_SAVING = """
 import os, signal, sys
@@ -131,3 +132,14 @@ def test_no_room_is_said_before_anything_is_run(tmp_path, monkeypatch):
     monkeypatch.setattr(sizes, "total_memory", lambda: 1e6)
     with pytest.raises(MemoryError, match=r"1 workers would take about .* GB of memory, and this machine has 0.0 GB"):
         run(tmp_path, watch=stop_at(1))
+
+
+def test_a_clock_that_is_set_back_again_and_again_changes_nothing(tmp_path, monkeypatch):
+    run_plan(tiny_plan(), tmp_path / "calm", announce=lambda text: None)
+    clock = itertools.count(2e9, -3600)
+    for name in ("time.time", "tqdm.std.time"):
+        monkeypatch.setattr(name, lambda: next(clock))
+    run_plan(tiny_plan(), tmp_path / "set back", announce=lambda text: None)
+    assert next(clock) < 2e9 - 3600, "the bars look at that clock"
+    assert timeless(tmp_path / "set back") == timeless(tmp_path / "calm")
+    assert all(record["seconds"] > 0 for record in Store(tmp_path / "set back").records().values())
