@@ -166,17 +166,18 @@ class RunPanel:
         self._next_picture = ended + (ended - began) / self.SHARE
 
     def _picture(self, pair: str) -> Picture:
+        prepared = self._prepared()
+        curves = epoch_curves(prepared, self._store, pair) if prepared else {row.name: {} for row in self.plan.rows}
+        return run_curves(curves, f"{pair}: accuracy while it runs", epochs=self.plan.scale.epochs,
+                          ends=stage_ends(prepared) if prepared else None, running=self._live.curves(pair))  # fmt: skip
+
+    def _prepared(self) -> Prepared | None:
+        """The plan with its teachers; None before they are ready, or if the folder was last used for another plan."""
         try:
-            prepared = Prepared.load(self._store)
-        except FileNotFoundError:  # the very first start: its teachers are not ready yet
-            prepared = None
-        same = prepared is not None and prepared.plan == self.plan
-        curves = (
-            epoch_curves(prepared, self._store, pair) if prepared and same else {r.name: {} for r in self.plan.rows}
-        )
-        ends = stage_ends(prepared) if prepared and same else None
-        return run_curves(curves, f"{pair}: accuracy while it runs", epochs=self.plan.scale.epochs, ends=ends,
-                          running=self._live.curves(pair))  # fmt: skip
+            found = Prepared.load(self._store)
+        except FileNotFoundError:
+            return None
+        return found if found.plan == self.plan else None
 
     def _say(self, text: str) -> None:
         self.label.value = text
