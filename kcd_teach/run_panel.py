@@ -116,7 +116,7 @@ class RunPanel:
             )
             self._show_end(_summary(self._outcome, self._store))
         except KeyboardInterrupt:
-            self._show_end("stopped; nothing is lost, start goes on from here")
+            self._show_end("stopped, nothing is lost; it goes on from here")
         except BaseException as error:
             self._error = error
             self._say(f"{type(error).__name__}: {error}")

@@ -57,7 +57,7 @@ def test_stopped_in_an_epoch_and_continued(tmp_path, undisturbed):
     until("KC-KD seed 0: epoch 1 of 3", panel)
     panel.stop()
     assert panel.wait() is None
-    assert panel.label.value == "stopped; nothing is lost, start goes on from here"
+    assert panel.label.value == "stopped, nothing is lost; it goes on from here"
     assert len(Store(tmp_path / "runs").records()) == 1
     assert "1 unfinished" in panel.alt
     again = RunPanel(tiny_plan(ROWS), tmp_path / "runs")  # as after a restart of the kernel
@@ -124,7 +124,7 @@ def test_an_interrupt_of_the_waiting_cell_stops_it_too(tmp_path):
             assert process.poll() is None
             time.sleep(0.01)
         os.kill(process.pid, signal.SIGINT)
-        assert process.stdout.read() == "False stopped; nothing is lost, start goes on from here\n"
+        assert process.stdout.read() == "False stopped, nothing is lost; it goes on from here\n"
     assert all(json.loads(line)["key"] for line in (tmp_path / "results.jsonl").read_text().splitlines())
 
 
