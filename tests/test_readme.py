@@ -68,6 +68,12 @@ def test_everything_it_names_exists():
         assert re.search(rf"^{command}:", makefile, flags=re.M), command
 
 
+def test_minutes_of_the_small_table_are_the_measured_ones():
+    stored = json.loads((ROOT / "data" / "results" / "small_table.json").read_text())
+    assert f"took {stored['minutes']} minutes on two cores" in README
+    assert stored["cells"] == 11 * 16
+
+
 def medians(name: str) -> dict[str, float]:
     stored = json.loads((ROOT / "data" / "results" / f"{name}.json").read_text())["measured"]
     return {what: figures["median"] for what, figures in stored.items()}

@@ -104,6 +104,7 @@ class Ray:
             raise ValueError("device='cuda' needs a GPU, and no machine of this Ray has one; choose device='cpu'")
         share = math.floor(10_000 / self._per_gpu) / 10_000 if device == "cuda" else 0  # Ray counts in 1/10,000
         self._mark = folder / "locks" / f"{uuid.uuid4().hex}.mark"
+        self._mark.parent.mkdir(parents=True, exist_ok=True)
         self._mark.touch()
         self._remote = self._ray.remote(num_cpus=1, num_gpus=share, max_retries=self._retries)(_in_worker)
         return device
