@@ -3,6 +3,7 @@
 import difflib
 import math
 import numbers
+import re
 from collections.abc import Iterable
 
 import torch
@@ -27,6 +28,22 @@ def check_at_least(argument: str, value: int, least: int) -> None:
         raise ValueError(f"{argument} must be at least {least}, got {value}")
 
 
+def check_at_most(argument: str, value: int, most: int) -> None:
+    """Raise ValueError unless a whole number is at most ``most``."""
+    if value > most:
+        raise ValueError(f"{argument} must be at most {most:,}, got {value:,}")
+
+
+def check_device(device: str) -> None:
+    """Raise ValueError unless ``device`` is a place to compute that this machine has."""
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise ValueError(f"device must be 'cpu', 'cuda' or 'cuda:N', got {device!r}")
+    number, count = int(device.partition(":")[2] or 0), torch.cuda.device_count()
+    if device != "cpu" and number >= count:
+        known = f"{count} GPUs" if count > 1 else "one GPU" if count else "no GPU"
+        raise ValueError(f"device={device!r} is not there: this machine has {known} that torch can use")
+
+
 def check_between(argument: str, value: float, low: float, high: float, *, open_low: bool = False) -> None:
     """Raise unless ``value`` is a finite number and ``low <= value <= high`` (``low < value`` if ``open_low``)."""
     if not isinstance(value, numbers.Real):
@@ -35,6 +52,10 @@ def check_between(argument: str, value: float, low: float, high: float, *, open_
     if not (above and value <= high and math.isfinite(value)):
         closing = ")" if math.isinf(high) else "]"
         raise ValueError(f"{argument} must be in {'(' if open_low else '['}{low:g}, {high:g}{closing}, got {value}")
+
+
+class NotFinite(ValueError, FloatingPointError):  # noqa: N818
+    """Numbers that are not finite where they must be: a wrong argument, or training that diverged."""
 
 
 def check_logits(argument: str, logits: Tensor) -> None:
@@ -47,7 +68,10 @@ def check_logits(argument: str, logits: Tensor) -> None:
         raise ValueError(f"{argument} must be a floating-point tensor of shape [B, C], got {seen}")
     if logits.device.type == "cpu" and not bool(torch.isfinite(logits).all()):
         rows = torch.nonzero(~torch.isfinite(logits).all(dim=1)).flatten()
-        raise ValueError(f"{argument} must be finite, but {len(rows)} of {len(logits)} rows hold NaN or infinity")
+        raise NotFinite(
+            f"{argument} must be finite, but {len(rows)} of {len(logits)} rows hold NaN or infinity; in training, this "
+            "means that it diverged: lower the rate"
+        )
 
 
 def check_ids(argument: str, ids: Tensor, num_samples: int) -> None:

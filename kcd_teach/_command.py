@@ -20,11 +20,13 @@ def plainly(command: Callable[..., None]) -> Callable[..., None]:
             with warnings.catch_warnings():
                 warnings.showwarning = lambda message, *_: typer.echo(f"warning: {message}", err=True)
                 command(*arguments, **settings)
+        except typer.Exit:  # a RuntimeError, and an exit code that was meant
+            raise
         except KeyboardInterrupt as stopped:
             typer.echo("stopped; the same command goes on from here", err=True)
             raise typer.Exit(130) from stopped
         except (ValueError, TypeError, OSError, RuntimeError, MemoryError, ArithmeticError, ImportError) as error:
-            typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+            typer.echo(f"error: {' '.join(str(error).split()) or type(error).__name__}", err=True)
             raise typer.Exit(2) from error
 
     return wrapped

@@ -78,12 +78,12 @@ class DiskAnswers:
 
     def __init__(self, teacher: nn.Module, dataset: Dataset, precision: str, folder: Path | None = None) -> None:
         self.device = dataset.train_images.device
-        folder = folder or user_cache_path("kcd_teach") / "answers"
+        folder = folder or default_folder()
         folder.mkdir(parents=True, exist_ok=True)
         samples, views, classes = shape_of(dataset)
         self.path = folder / f"{fingerprint(teacher, dataset, precision)[:32]}.npy"
         if not self.path.exists():
-            _check_room(folder, size_of(dataset) + 8 * samples * views)
+            check_room_of_answers(room_of_answers(dataset), folder)
             print(f"keeping the teacher's answers in {self.path}, up to {size_of(dataset) / 1e9:.2f} GB")
         self._sums = _open_shared(self.path.with_suffix(".sums.npy"), np.int64, (samples, views))
         self._logits = _open_shared(self.path, np.float16, (samples, views, classes))
@@ -119,7 +119,21 @@ def fingerprint(teacher: nn.Module, dataset: Dataset, precision: str) -> str:
     return digest.hexdigest()
 
 
-def _check_room(folder: Path, needed: float) -> None:
+def default_folder() -> Path:
+    """Where answers are kept: in a cache of this user."""
+    return user_cache_path("kcd_teach") / "answers"
+
+
+def room_of_answers(dataset: Dataset) -> int:
+    """Bytes on disk of one teacher's answers and their checksums."""
+    samples, views, _ = shape_of(dataset)
+    return size_of(dataset) + 8 * samples * views
+
+
+def check_room_of_answers(needed: float, folder: Path | None = None) -> None:
+    """Raise OSError unless so many bytes fit into the folder of the answers, and leave a reserve."""
+    folder = folder or default_folder()
+    folder = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(folder).free
     if needed + RESERVE > free:
         raise OSError(
@@ -128,11 +142,19 @@ def _check_room(folder: Path, needed: float) -> None:
         )
 
 
+def _take_room(path: Path) -> None:
+    """Claim the room of a file of zeros at once: a disk that fills later would end the process inside a write."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
 def _open_shared(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
     """Open a file of zeros for reading and writing, made whole or not at all by whoever comes first."""
     if not path.exists():
         part = path.with_name(f"{path.name}.{os.getpid()}.part")
         np.lib.format.open_memmap(part, mode="w+", dtype=dtype, shape=shape).flush()
+        _take_room(part)
         try:
             os.link(part, path)  # unlike a rename, this leaves the file of a faster process in place
         except FileExistsError:

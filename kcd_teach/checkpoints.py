@@ -16,6 +16,10 @@ import torch
 from kcd_teach._files import written_whole
 
 
+class UnusableCheckpoint(ValueError):  # noqa: N818
+    """A file that can be read, and is not the checkpoint of this run."""
+
+
 @contextlib.contextmanager
 def stop_between_batches(asked: threading.Event) -> Iterator[None]:
     """Turn an interrupt (Ctrl-C, or the square button of a notebook) into a flag that is read between batches.
@@ -53,7 +57,7 @@ def read_state(path: Path) -> dict[str, Any]:
     """Read what :func:`write_state` wrote; raises ValueError for a damaged file or one that could run code."""
     state = read_torch_file(path, "delete it to start again")
     if not isinstance(state, dict):
-        raise ValueError(f"{path} is not a checkpoint: it holds a {type(state).__name__}")
+        raise UnusableCheckpoint(f"{path} is not a checkpoint: it holds a {type(state).__name__}")
     return state
 
 

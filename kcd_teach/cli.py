@@ -140,14 +140,15 @@ def train_teacher(
     precision: Precision = None, data: Data = None, device: Device = None,
 ) -> None:  # fmt: skip
     """Train a teacher, or go on training it; bench and distill use the one of seed 0 in their folder."""
-    import torch
-
     from kcd_teach.benchmark import Store, progress
     from kcd_teach.benchmark import train_teacher as train
+    from kcd_teach.benchmark.engines import device_here
 
-    changed = _scale(scale, epochs=epochs, per_class=per_class, classes=classes, dataset=dataset, precision=precision)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    teacher = train(network, changed, Store(folder), seed=seed, root=data, device=device, watch=progress.Bar(0))
+    changed = _scale(
+        scale, teacher_epochs=epochs, per_class=per_class, classes=classes, dataset=dataset, precision=precision
+    )
+    teacher = train(network, changed, Store(folder), seed=seed, root=data, device=device_here(device),
+                    watch=progress.Bar(0))  # fmt: skip
     if teacher is None:
         raise RuntimeError(f"another process is training {network} in {folder}; wait for it")
     typer.echo(f"teacher {teacher}")
@@ -165,7 +166,7 @@ def bench(
     """Run what is missing of a plan and print its table; teachers that are missing are trained first."""
     changed = _scale(scale, epochs=epochs, per_class=per_class, classes=classes, dataset=dataset, precision=precision,
                      teacher_epochs=teacher_epochs, store=store)  # fmt: skip
-    _run(pair, row, range(seeds), changed, folder, _files(checkpoint), data, device,
+    _run(pair, row, seeds, changed, folder, _files(checkpoint), data, device,
          **_workforce(engine, workers, address, per_gpu))  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """On which device, in which precision and memory layout is computed?"""
 
 import contextlib
+import platform
 import time
 from collections.abc import Callable
 from functools import cache
@@ -30,6 +31,13 @@ class Engine:
         check_choice("precision", precision, PRECISIONS)
         self.device = torch.device(device)
         self.precision = fastest_precision(str(self.device)) if precision == "auto" else precision
+
+    @property
+    def name(self) -> str:
+        """What computes, as ``"NVIDIA H100"`` or ``"cpu (x86_64)"``."""
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_name(self.device)
+        return f"{self.device} ({platform.machine()})"
 
     def prepare(self, network: nn.Module) -> nn.Module:
         """Move a network to the device, its convolutions laid out channels last."""

@@ -175,7 +175,7 @@ class RunPanel:
         """The plan with its teachers; None before they are ready, or if the folder was last used for another plan."""
         try:
             found = Prepared.load(self._store)
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):  # a damaged one is written anew when the plan starts
             return None
         return found if found.plan == self.plan else None
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from kcd_teach.augment import StageImages
-from kcd_teach.checkpoints import write_state
+from kcd_teach.checkpoints import UnusableCheckpoint, write_state
 from kcd_teach.condensation import Condenser, KeepAll
 from kcd_teach.datasets import Dataset
 from kcd_teach.distillers import Distiller
@@ -29,6 +29,7 @@ class SavedRun:
         student, condenser, knowledge, distiller, dataset, recipe: the parts of the run.
         epoch: finished epochs.
         reports: of all finished epochs, also of those before a resume.
+        places: device and version of torch of all processes that worked on it; only in one place resuming is exact.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class SavedRun:
         self.optimizer = recipe.optimizer([*student.parameters(), *distiller.student_parameters()])
         self.preparation = Preparation(distiller, recipe)
         self.reports: list[EpochReport] = []
+        self.places = [f"{self.engine.name}, torch {torch.__version__}"]
         self.epoch = self._batches_done = self._presentations = 0
         self._seconds, self._clock, self._in_step = 0.0, time.perf_counter(), False
         self._loss = torch.zeros((), dtype=torch.float64, device=dataset.train_images.device)
@@ -77,6 +79,7 @@ class SavedRun:
         return {
             "config": self.config,
             "origin": self.origin,
+            "places": self.places,
             "reports": [dataclasses.asdict(report) for report in self.reports],
             "progress": [self.epoch, self._batches_done, self._presentations, self._seconds],
             "loss": self._loss,
@@ -89,14 +92,18 @@ class SavedRun:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`; raises ValueError if that was another run."""
-        state = {"origin": self.origin, **state}  # a file from before origins were kept says nothing about them
+        """Go on from :meth:`state_dict`; raises UnusableCheckpoint, a ValueError, if that was another run or none."""
+        # A file from before these were kept says nothing about them.
+        state = {"origin": self.origin, "places": [], **state}
         if missing := self.state_dict().keys() - state.keys():
-            raise ValueError(f"this is not the checkpoint of a run; it lacks {', '.join(sorted(missing))}")
+            raise UnusableCheckpoint(f"this is not the checkpoint of a run; it lacks {', '.join(sorted(missing))}")
         saved = {**state["config"], **state["origin"]}
         for name, ours in {**self.config, **self.origin}.items():
             if (theirs := saved.get(name)) != ours:
-                raise ValueError(f"the checkpoint belongs to another run: its {name} is {theirs}, here it is {ours}")
+                raise UnusableCheckpoint(
+                    f"the checkpoint belongs to another run: its {name} is {theirs}, here it is {ours}"
+                )
+        self.places = [*(place for place in state["places"] if place not in self.places), *self.places]
         self.reports = [EpochReport(**report) for report in state["reports"]]
         self.epoch, self._batches_done, self._presentations, self._seconds = state["progress"]
         self._loss = state["loss"].to(self.dataset.train_images.device)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from kcd_teach._checks import check_at_least
+from kcd_teach._checks import check_at_least, check_at_most
 from kcd_teach._run_checks import check_batches, choose_condenser, choose_distiller, choose_knowledge
 from kcd_teach.batches import batches
 from kcd_teach.checkpoints import read_state, stop_between_batches
@@ -22,6 +22,9 @@ from kcd_teach.recipe import EpochReport, Recipe
 from kcd_teach.saved_run import SavedRun
 
 __all__ = ["Distillation", "EpochReport", "Recipe", "distill"]
+
+LARGEST_SEED = 10**12
+"""Larger ones do not fit a generator's seed, see :meth:`Distillation._shuffled`."""
 
 PREPARATION_SEED = 50_000
 """Order and views of the preparation's epochs are drawn apart from those of the student's."""
@@ -73,6 +76,7 @@ class Distillation(SavedRun, Iterator[EpochReport]):
         for batch in self._stoppable(self._batches()):
             self._train_on(batch)
         self._in_step = True
+        self._check_finite(self._loss.item(), f"epoch {self.epoch + 1}")
         self.condenser.end_epoch()  # + rank, keep, mix and drop, if a stage ends here
         if self.condenser.stage != stage:
             self.images.apply(self.condenser.mixture)
@@ -137,7 +141,6 @@ class Distillation(SavedRun, Iterator[EpochReport]):
         before = self.reports[-1].presentations if self.reports else 0
         shown = self._presentations - before
         loss = self._loss.item() / max(shown, 1)
-        self._check_finite(loss, f"epoch {self.epoch + 1}")
         self.epoch += 1
         test_accuracy = accuracy(self.student, self.dataset, self.engine.precision)
         self._tick()
@@ -197,6 +200,7 @@ def distill(
     """
     recipe = recipe or Recipe()
     check_at_least("seed", seed, 0)
+    check_at_most("seed", seed, LARGEST_SEED)
     if device is not None:
         dataset = dataset.to(device)
     knowledge = choose_knowledge(teacher, dataset, recipe.precision)

@@ -92,7 +92,7 @@ class RatioExplorer(Explorer):
         self._before: Tensor | None = None
         figure, axes = new_mosaic(8.6, 5.4, [["ranking", "schedule"], ["tiles", "tiles"]], [1.2, 1])
         self._ranking, self._schedule = RankingPlot(axes["ranking"]), SchedulePlot(axes["schedule"])
-        rows = ("role at the start", "role now", "mixtures now")
+        rows = ("changed from", "changed to", "mixed now")
         self._tiles = TilePlot(axes["tiles"], rows, self.SHOWN, images.shape[-1])
         controls = {
             "ratio": ipywidgets.IntSlider(70, 5, 100, description="ratio (%)", **_WIDE),

@@ -8,7 +8,9 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from kcd_teach.benchmark import units
 from kcd_teach.cli import app
+from tests.benchmark.test_faults import spoiled
 from tests.benchmark.test_table import filled
 
 SMALL = ["--epochs", "2", "--per-class", "2", "--classes", "5"]
@@ -40,6 +42,20 @@ def test_from_nothing_to_the_table(tmp_path):
     assert len((tmp_path / "runs" / "results.jsonl").read_text().splitlines()) == 7
 
 
+def test_epochs_of_a_teacher_are_those_asked_for(tmp_path):
+    small = ["--per-class", 2, "--classes", 5, "--dataset", "fashion-mnist-mini", "--folder", tmp_path]
+    assert "trained here for 1 epochs" in call(
+        "train-teacher", "mini_convnet", "--scale", "slice", "--epochs", 1, *small
+    )
+
+
+def test_what_diverged_is_said_and_ends_in_code_1(tmp_path, monkeypatch):
+    monkeypatch.setattr(units, "create_model", spoiled)
+    said = call("bench", *PAIR, "--row", "KD", *SMALL, "--folder", tmp_path, code=1)
+    assert "not stored: mini_resnet8x3>mini_convnet KD seed 0: " in said
+    assert "error" not in said
+
+
 def test_plots_of_a_folder_finished_or_not(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     prepared, store = filled(tmp_path / "runs")
@@ -67,7 +83,19 @@ def test_plots_of_a_folder_finished_or_not(tmp_path, monkeypatch):
         (["bench", "--pair", "V13>V9"], "error: pair='V13>V9' is unknown; did you mean 'V13>V8'?"),
         (["bench", "--row", "KDD"], "error: row='KDD' is unknown"),
         (["bench", "--scale", "ful"], "error: scale='ful' is unknown; did you mean 'full'?"),
-        (["bench", "--seeds", "0"], "error: seeds must hold at least one entry"),
+        (["bench", "--seeds", "0"], "error: seeds must be at least 1, got 0"),
+        (["bench", "--seeds", "2000000000"], "error: seeds must be at most 10,000, got 2,000,000,000"),
+        (["bench", "--epochs", "2000000000"], "error: epochs must be at most 1,000,000, got 2,000,000,000"),
+        (["distill", *PAIR, "--seed", str(10**19)], "error: seed must be at most 1,000,000,000,000, got 10,000"),
+        (["bench", "--device", "tpu"], "error: device must be 'cpu', 'cuda' or 'cuda:N', got 'tpu'"),
+        (["bench", "--device", "cuda:99"], "error: device='cuda:99' is not there: this machine has "),
+        (["train-teacher", "vgg8", "--device", "meta"], "error: device must be 'cpu', 'cuda' or 'cuda:N', got 'meta'"),
+        (["doctor", "--workers", "0"], "error: workers must be at least 1, got 0"),
+        (["bench", "--engine", "ray", "--per-gpu", "20000"], "error: per_gpu must be at most 10,000, got 20,000"),
+        (
+            ["bench", "--pair", "resnet8>MobileNetV2", "--classes", "3", "--per-class", "7", "--row", "Student"],
+            "error: row='Student' needs batches of at least 2, but batch_size=20 leaves a last one of 1 of 21 images",
+        ),
         (["bench", "--checkpoint", "resnet56"], "error: checkpoint must be NETWORK=FILE"),
         (["bench", *PAIR, "--row", "KD", "--checkpoint", "mini_resnet8x3=nowhere.pth", *SMALL], "nowhere.pth"),
         (["bench", "--engine", "rai"], "error: engine='rai' is unknown; did you mean 'ray'? Known: local, ray"),
@@ -107,6 +135,13 @@ def test_doctor_finds_what_is_wrong(tmp_path):
     (tmp_path / "cifar100.npz").write_text("not a data set")
     said = call("doctor", *PAIR, "--scale", "full", "--data", tmp_path, "--no-time", code=2)
     assert "NO  data" in said
+    assert len(said.splitlines()) == 3
+    said = call("doctor", *PAIR, *SMALL, "--device", "cuda:99", code=2)
+    assert "NO  device: device='cuda:99' is not there" in said
+    assert "time" not in said
+    (tmp_path / "file").touch()
+    said = call("doctor", *PAIR, *SMALL, "--folder", tmp_path / "file", "--no-time", code=2)
+    assert f"NO  room: {tmp_path / 'file'} is not a folder; choose another folder" in said
     said = call("doctor", *PAIR, "--row", "RKD", *SMALL, "--per-class", 21, "--classes", 3, "--no-time", code=0)
     assert "ok  room" in said
 

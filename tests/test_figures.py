@@ -74,10 +74,11 @@ PICTURES = {
     ),
     "accuracy_by_condition": lambda: figures.accuracy_by_condition(TABLE, "two", "title"),
     "differences_to": lambda: figures.differences_to(TABLE, "one", "title"),
+    "differences": lambda: figures.differences({"two": [0.5, 1.5]}, "one", "title"),
     "accuracy_against_cost": lambda: figures.accuracy_against_cost(
         {"KD": {1.0: TABLE["one"], 0.8: TABLE["two"]}}, "title"
     ),
-    "learning_curves": lambda: figures.learning_curves({"run": [10.0, 20.0]}, "it rises", "title"),
+    "learning_curves": lambda: figures.learning_curves({"run": [10.0, 20.0]}, {"run": "kept"}, "it rises", "title"),
     "image_rows": lambda: figures.image_rows({"row": IMAGES}, {"row": ["x"] * 6}, "six images", "title"),
     "soft_labels": lambda: figures.soft_labels(IMAGES[0], ["a", "b"], 0, {1.0: [0.9, 0.1], 4.0: [0.6, 0.4]}, "title"),
     "mixtures": lambda: figures.mixtures(IMAGES[:2], IMAGES[2:4], IMAGES[4:6], [0.1, 0.3], "title"),
@@ -176,7 +177,9 @@ def test_a_panel_per_row_holds_its_runs_and_the_ends_of_its_stages():
 def test_cost_is_said_beside_accuracy_and_names_do_not_cover_each_other():
     picture = PICTURES["cost_accuracy"]()
     assert "KD 81.00 ± 2.48 (n = 3) at 100 %; KC-KD 84.17 ± 2.59 (n = 3) at 85 %" in picture.reading
-    assert picture.reading.endswith("KD@short 79.00 (n = 1) at 85 %. Not run yet: CRD.")
+    assert picture.reading.endswith(
+        "KD@short 79.00 (n = 1) at 85 %. Marks of one cost stand a little apart. Not run yet: CRD."
+    )
     names = {text.get_text(): text for text in picture.figure.axes[0].texts}
     assert {"KD", "KC-KD", "KD@short"} < names.keys()
     renderer = FigureCanvasAgg(picture.figure).get_renderer()

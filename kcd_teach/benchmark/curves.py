@@ -32,7 +32,9 @@ def find_pair_of(prepared: Prepared, name: str | None = None) -> Pair:
 
 
 def runs_of(prepared: Prepared, pair: Pair, row: Row, records: Mapping[str, Record]) -> dict[int, Record]:
-    """Stored runs of a cell by seed; those of another configuration are left alone."""
+    """Stored runs of a cell by seed; those of another configuration are left alone, without its teacher there are none."""
+    if not prepared.can_name(pair, row):
+        return {}
     keys = {seed: prepared.unit(pair, row, seed).key for seed in prepared.plan.seeds}
     return {seed: records[key] for seed, key in keys.items() if key in records}
 

@@ -1,6 +1,7 @@
 """Is this machine ready? Device, memory, data, disk, teachers, and what a plan will take, before it starts."""
 
 import importlib.metadata
+import os
 import platform
 import shutil
 from collections.abc import Iterator
@@ -10,9 +11,11 @@ from pathlib import Path
 import torch
 
 from kcd_teach import __version__
+from kcd_teach._checks import check_at_least, check_device
+from kcd_teach.answers import default_folder
 from kcd_teach.benchmark.plan import Plan
 from kcd_teach.benchmark.probe import expected_seconds
-from kcd_teach.benchmark.scales import CIFAR100_COUNTS, Scale
+from kcd_teach.benchmark.scales import Scale
 from kcd_teach.benchmark.sizes import check_room, room_of, total_memory
 from kcd_teach.benchmark.teachers import Root, read_teacher
 from kcd_teach.datasets import Dataset
@@ -54,9 +57,10 @@ def examine(
     Yields:
         One :class:`Finding` after the other, the quick ones first.
     """
+    check_at_least("workers", workers, 1)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     yield _versions()
-    yield _device(device, plan.scale)
+    yield (place := _device(device, plan.scale))
     try:
         dataset = plan.scale.images(root)
     except (ValueError, RuntimeError, OSError) as error:
@@ -66,7 +70,7 @@ def examine(
     yield _room(plan, dataset, Path(folder), workers)
     yield from _batches(plan, len(dataset.train_images))
     yield from _teachers(plan, Path(folder))
-    if probing:
+    if probing and place.fine:
         yield _time(plan, dataset, workers, device, price)
 
 
@@ -80,32 +84,38 @@ def _versions() -> Finding:
 
 
 def _device(device: str, scale: Scale) -> Finding:
-    if torch.device(device).type != "cuda":
+    try:
+        check_device(device)
+    except ValueError as error:
+        return Finding("device", str(error), fine=False)
+    if device == "cpu":
         slow = "; the full scale takes months on a CPU, use a GPU" if scale.is_published else ""
         return Finding("device", f"{device} ({platform.machine()}), {scale.precision}, one thread per run{slow}")
-    if not torch.cuda.is_available():
-        return Finding("device", f"{device} was asked for, but there is no GPU that torch can use", fine=False)
     free, total = torch.cuda.mem_get_info(device)
     name = torch.cuda.get_device_name(device)
     return Finding("device", f"{name}, {scale.precision}, {free / 1e9:.0f} of {total / 1e9:.0f} GB free")
 
 
 def _data(dataset: Dataset, scale: Scale) -> Finding:
-    checked = "" if scale.dataset != "cifar100" else "; original counts per class: {} and {}".format(*CIFAR100_COUNTS)
+    checked = "; all images and labels as published" if scale.dataset == "cifar100" else ""
     return Finding("data", f"{dataset!r}{checked}")
 
 
 def _room(plan: Plan, dataset: Dataset, folder: Path, workers: int) -> Finding:
     existing = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        why = "cannot be written to" if existing.is_dir() else "is not a folder"
+        return Finding("room", f"{existing} {why}; choose another folder", fine=False)
     try:
         check_room(plan, dataset, existing, workers)
     except (OSError, MemoryError) as error:
         return Finding("room", str(error), fine=False)
     room, free, memory = room_of(plan, dataset, workers), shutil.disk_usage(existing).free, total_memory()
     machine = "" if memory is None else f" of {memory / 1e9:.1f}"
+    answers = f", and {room.answers / 1e9:.2f} in {default_folder()} for kept answers" if room.answers else ""
     return Finding(
         "room",
-        f"disk: up to {room.disk / 1e9:.2f} of {free / 1e9:.1f} GB free for {folder}; memory: about "
+        f"disk: up to {room.disk / 1e9:.2f} of {free / 1e9:.1f} GB free for {folder}{answers}; memory: about "
         f"{room.memory / 1e9:.1f}{machine} GB for {workers} workers, activations not counted",
     )
 

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from tqdm.auto import tqdm
 
+from kcd_teach._checks import check_device
 from kcd_teach.benchmark.finishing import Watch
 from kcd_teach.benchmark.progress import Bar
 from kcd_teach.training import Distillation
@@ -25,7 +26,13 @@ Result = bool | FloatingPointError
 
 
 class JobEngine(Protocol):
-    """Something that carries out jobs. Used as a context, within which :meth:`run` may be called more than once."""
+    """Something that carries out jobs. Used as a context, within which :meth:`run` may be called more than once.
+
+    Attributes:
+        here: jobs side by side on this machine, as far as it knows beforehand.
+    """
+
+    here: int
 
     def __enter__(self) -> "JobEngine":
         """Get ready."""
@@ -47,6 +54,8 @@ class Serial:
         watch: is told about every epoch, beside a bar on the screen.
         quiet: show no bar.
     """
+
+    here = 1
 
     def __init__(self, watch: Watch | None = None, quiet: bool = False) -> None:
         self._watch, self._bar = watch, Bar(disable=quiet)
@@ -86,16 +95,16 @@ class Pool:
     """
 
     def __init__(self, workers: int, quiet: bool = False) -> None:
-        self._workers, self._quiet = workers, quiet
+        self.here, self._quiet = workers, quiet
 
     def __enter__(self) -> "Pool":
         """Start the processes."""
         context = multiprocessing.get_context("spawn")
         self._stop, places = context.Event(), context.SimpleQueue()
-        for place in range(self._workers):
+        for place in range(self.here):
             places.put(place + 1)
         settings = (self._stop, places, context.RLock(), self._quiet)
-        self._pool = ProcessPoolExecutor(self._workers, context, _begin_worker, settings)
+        self._pool = ProcessPoolExecutor(self.here, context, _begin_worker, settings)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -115,14 +124,16 @@ class Pool:
                 yield futures[future], future.result()
         except BrokenProcessPool as error:
             raise RuntimeError(
-                f"one of {self._workers} worker processes was killed, perhaps for want of memory; what is finished is "
+                f"one of {self.here} worker processes was killed, perhaps for want of memory; what is finished is "
                 "stored, start again to go on, perhaps with fewer workers"
             ) from error
 
 
 def device_here(device: str | None) -> str:
-    """``device``, or else the first GPU of this machine, or else its processor."""
-    return device or ("cuda" if torch.cuda.is_available() else "cpu")
+    """``device`` if this machine has it, by default its first GPU, or else its processor; else raises ValueError."""
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    check_device(device)
+    return device
 
 
 def result_of(job: Job, watch: Watch) -> Result:

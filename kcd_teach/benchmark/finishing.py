@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import hashlib
 import json
 import platform
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ import torch
 
 from kcd_teach import __version__
 from kcd_teach.benchmark.store import Record, Store
+from kcd_teach.checkpoints import UnusableCheckpoint
 from kcd_teach.training import Distillation
 
 RESULTS_FORMAT = 1
@@ -26,11 +26,6 @@ def unwatched(title: str, run: Distillation) -> None:
     """A :data:`Watch` that looks away."""
 
 
-def key_of(config: dict[str, Any]) -> str:
-    """Name of a run, a hash of its whole configuration, 24 hexadecimal digits."""
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:24]
-
-
 def configured(**settings: Any) -> dict[str, Any]:
     """A configuration as plain JSON values, with the version of the code that it belongs to."""
     config = {"format": RESULTS_FORMAT, "kcd_teach": __version__, **settings}
@@ -39,12 +34,13 @@ def configured(**settings: Any) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute on one thread, so that results do not depend on how many runs share the machine."""
-    before = torch.get_num_threads()
+def repeatably() -> Iterator[None]:
+    """Compute on one thread, whatever shares the machine, and on a GPU with convolutions that always add in one order."""
+    before, cudnn = torch.get_num_threads(), torch.backends.cudnn
     torch.set_num_threads(1)
     try:
-        yield
+        with cudnn.flags(cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=cudnn.allow_tf32):
+            yield
     finally:
         torch.set_num_threads(before)
 
@@ -64,9 +60,8 @@ def finish(title: str, key: str, store: Store, start: Callable[[Path], Distillat
         FloatingPointError: training diverged.
         OSError: the checkpoint cannot be written.
     """
-    store.restore(key)
-    with one_thread():
-        run = start(store.checkpoint(key))
+    with repeatably():
+        run = _where_it_stopped(key, store, start)
         watch(title, run)
         while len(run):
             store.keep_previous(key)
@@ -75,9 +70,18 @@ def finish(title: str, key: str, store: Store, start: Callable[[Path], Distillat
     return run
 
 
+def _where_it_stopped(key: str, store: Store, start: Callable[[Path], Distillation]) -> Distillation:
+    """The run at its last usable checkpoint, or at its beginning."""
+    while True:
+        store.restore(key)
+        try:
+            return start(store.checkpoint(key))
+        except UnusableCheckpoint as error:
+            store.reject(key, str(error))
+
+
 def described(run: Distillation) -> Record:
     """What is stored of a finished run, beside its key and its configuration."""
-    device = run.dataset.train_images.device
     return {
         "test_accuracy": [round(report.test_accuracy, 6) for report in run.reports],
         "train_loss": [round(report.train_loss, 6) for report in run.reports],
@@ -87,6 +91,7 @@ def described(run: Distillation) -> Record:
         "seconds": round(run.reports[-1].seconds, 2),
         "run": json.loads(json.dumps(run.config)),
         "versions": {"kcd_teach": __version__, "torch": torch.__version__, "python": platform.python_version()},
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device} ({platform.machine()})",
+        "places": run.places,
+        "device": run.engine.name,
         "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from kcd_teach._checks import check_at_least
+from kcd_teach._checks import check_at_least, check_at_most
 from kcd_teach._files import written_whole
 from kcd_teach.benchmark.pairs import PAIRS, Pair, find_pair
 from kcd_teach.benchmark.rows import ROWS, STUDENT, Row, find_row
@@ -14,6 +14,10 @@ from kcd_teach.benchmark.store import Store
 from kcd_teach.benchmark.teachers import Teacher
 from kcd_teach.benchmark.units import Unit
 from kcd_teach.distillers import distiller_class
+from kcd_teach.fingerprints import code_fingerprint
+from kcd_teach.training import LARGEST_SEED
+
+MOST_SEEDS = 10_000
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Plan:
                 raise ValueError(f"{name} must not repeat an entry, got {', '.join(_name(entry) for entry in chosen)}")
         for seed in self.seeds:
             check_at_least("seed", seed, 0)
+            check_at_most("seed", seed, LARGEST_SEED)
 
     @property
     def teachers(self) -> tuple[str, ...]:
@@ -50,13 +55,15 @@ class Plan:
 
     def check_batches(self, num_samples: int) -> None:
         """Raise ValueError if some epoch of a row would end with a batch that is too small for its method."""
-        for row in self.rows:
-            least = distiller_class(row.method).needs.smallest_batch if row.method else 1
-            for count in sorted(set(row.shown(num_samples, self.scale.epochs))):
+        needed = {f"row={row.name!r}": (row, distiller_class(row.method).needs.smallest_batch if row.method else 2)
+                  for row in self.rows}  # fmt: skip
+        for name, (row, of_method) in needed.items():
+            least = max(2, of_method)  # BatchNorm has no variance of one sample
+            for count in sorted({num_samples, *row.shown(num_samples, self.scale.epochs)}):
                 last = count % self.scale.batch_size or self.scale.batch_size
                 if last < least:
                     raise ValueError(
-                        f"row={row.name!r} needs batches of at least {least}, but batch_size={self.scale.batch_size} "
+                        f"{name} needs batches of at least {least}, but batch_size={self.scale.batch_size} "
                         f"leaves a last one of {last} of {count} images; choose another batch_size"
                     )
 
@@ -82,6 +89,7 @@ def make_plan(
     """
     if isinstance(seeds, int):
         check_at_least("seeds", seeds, 1)
+        check_at_most("seeds", seeds, MOST_SEEDS)
         seeds = range(seeds)
     return Plan(
         PAIRS if pairs is None else tuple(find_pair(name) for name in pairs),
@@ -99,22 +107,34 @@ class Prepared:
         plan: what is wanted.
         images: fingerprint of the data set.
         num_samples: training images.
-        teachers: by network.
+        teachers: by network; those that are not trained yet are missing.
+        code: fingerprint of the code its runs belong to; empty in a folder from before there was one.
     """
 
     plan: Plan
     images: str
     num_samples: int
     teachers: Mapping[str, Teacher]
+    code: str = dataclasses.field(default_factory=code_fingerprint)
+
+    def can_name(self, pair: Pair, row: Row) -> bool:
+        """Is the teacher of this cell trained, or does it need none?"""
+        return row == STUDENT or pair.teacher in self.teachers
 
     def unit(self, pair: Pair, row: Row, seed: int) -> Unit:
-        """The run of one cell and seed."""
+        """The run of one cell and seed; raises KeyError before its teacher is trained."""
         teacher = None if row == STUDENT else self.teachers[pair.teacher]
-        return Unit(pair, row, seed, self.plan.scale, self.images, self.num_samples, teacher)
+        return Unit(pair, row, seed, self.plan.scale, self.images, self.num_samples, teacher, self.code)
 
     def units(self) -> list[Unit]:
-        """All runs, each once even where pairs share it; all cells of one seed before the next seed."""
+        """All runs, each once even where pairs share it; all cells of one seed before the next seed.
+
+        Raises:
+            ValueError: some teachers are not trained yet, so their runs have no name.
+        """
         plan = self.plan
+        if missing := [name for name in plan.teachers if name not in self.teachers]:
+            raise ValueError(f"these teachers are not trained yet: {', '.join(missing)}")
         cells = [(pair, row, seed) for seed in plan.seeds for row in plan.rows for pair in plan.pairs]
         return list({unit.key: unit for unit in (self.unit(*cell) for cell in cells)}.values())
 
@@ -124,7 +144,7 @@ class Prepared:
         content = {
             "pairs": [pair.name for pair in plan.pairs], "rows": [row.name for row in plan.rows],
             "seeds": plan.seeds, "scale": dataclasses.asdict(plan.scale), "images": self.images,
-            "num_samples": self.num_samples,
+            "num_samples": self.num_samples, "code": self.code,
             "teachers": [dataclasses.asdict(teacher) for teacher in self.teachers.values()],
         }  # fmt: skip
         path = store.folder / "plan.json"
@@ -147,8 +167,8 @@ class Prepared:
             plan = make_plan(content["pairs"], content["rows"], content["seeds"], Scale(**content["scale"]))
             teachers = [Teacher(**teacher) for teacher in content["teachers"]]
             by_network = {teacher.network: teacher for teacher in teachers}
-            return cls(plan, content["images"], content["num_samples"], by_network)
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            return cls(plan, content["images"], content["num_samples"], by_network, content.get("code", ""))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path} is damaged ({error!r}); start the plan again, finished runs are kept") from error
 
 

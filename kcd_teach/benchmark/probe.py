@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from kcd_teach.benchmark.finishing import one_thread
+from kcd_teach.benchmark.finishing import repeatably
 from kcd_teach.benchmark.plan import Plan
 from kcd_teach.benchmark.rows import STUDENT, Row
 from kcd_teach.datasets import Dataset, find_data_file
@@ -54,7 +54,7 @@ def probe(network: str, plan: Plan, dataset: Dataset, device: torch.device | str
         F.cross_entropy(logits.float(), labels).backward()
         optimizer.step()
 
-    with one_thread():
+    with repeatably():
         return Speed(_least(forward, engine.device) / size, _least(step, engine.device) / size)
 
 

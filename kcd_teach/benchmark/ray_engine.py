@@ -12,13 +12,15 @@ from types import ModuleType
 from typing import Any
 
 from kcd_teach import __version__
-from kcd_teach._checks import check_at_least, check_choice
+from kcd_teach._checks import check_at_least, check_at_most, check_choice
 from kcd_teach.benchmark.engines import Job, Result, result_of
 from kcd_teach.benchmark.finishing import unwatched
 
 STARTS = 3
 """Attempts to start Ray: its parts wait 15 seconds for each other, too short at times on a busy machine. What a failed
 attempt leaves behind ends with this process."""
+PARTS = 10_000
+"""Into so many parts Ray can divide a GPU."""
 SHARED_MEMORY = 100 * 2**20
 """Bytes that Ray sets aside for objects; runs exchange files, so nearly the least it allows."""
 
@@ -51,8 +53,10 @@ class Ray:
             if address is not None:
                 raise ValueError(f"workers={workers} is for a Ray started here; address={address!r} has its own number")
         check_at_least("per_gpu", per_gpu, 1)
+        check_at_most("per_gpu", per_gpu, PARTS)
         check_at_least("retries", retries, 0)
         self._address, self._workers, self._per_gpu, self._retries = address, workers, per_gpu, retries
+        self.here = 1 if address is not None else workers or os.cpu_count() or 1
         self._ray = _import_ray(alone=address is None)
         self._waiting: list[Any] = []
         self._mark: Path | None = None
@@ -102,7 +106,7 @@ class Ray:
         check_choice("device", device, ("cpu", "cuda"))
         if device == "cuda" and not gpus:
             raise ValueError("device='cuda' needs a GPU, and no machine of this Ray has one; choose device='cpu'")
-        share = math.floor(10_000 / self._per_gpu) / 10_000 if device == "cuda" else 0  # Ray counts in 1/10,000
+        share = math.floor(PARTS / self._per_gpu) / PARTS if device == "cuda" else 0
         self._mark = folder / "locks" / f"{uuid.uuid4().hex}.mark"
         self._mark.parent.mkdir(parents=True, exist_ok=True)
         self._mark.touch()

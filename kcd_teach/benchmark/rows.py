@@ -27,7 +27,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 MEANINGS = {
     "released": "settings of the authors' code", "no-mixing": "nothing is blended",
-    "random": "samples drawn at random", "short": "all samples, fewer epochs",
+    "random": "drawn at random, nothing blended", "short": "all samples, fewer epochs",
 }  # fmt: skip
 """What a variant changes, in a few words."""
 

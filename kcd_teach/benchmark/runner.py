@@ -1,10 +1,12 @@
 """How is a plan carried out? Teachers first, then every run that is not stored yet."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm.auto import tqdm
@@ -15,7 +17,7 @@ from kcd_teach.benchmark.finishing import Watch, unwatched
 from kcd_teach.benchmark.plan import Plan, Prepared
 from kcd_teach.benchmark.scales import Scale
 from kcd_teach.benchmark.sizes import check_room
-from kcd_teach.benchmark.store import Store
+from kcd_teach.benchmark.store import Store, key_of
 from kcd_teach.benchmark.teachers import Root, Teacher, load_published, train_teacher
 from kcd_teach.benchmark.units import execute
 from kcd_teach.fingerprints import fingerprint_of
@@ -76,17 +78,23 @@ def run_plan(
     root = None if root is None else Path(root).absolute()
     dataset = plan.scale.images(root)
     plan.check_batches(len(dataset.train_images))
-    check_room(plan, dataset, store.folder, workers)
     given = _published(plan, checkpoints or {}, store, root, device_here(None if engine else asked))
-    with engine or (Pool(workers, quiet) if workers > 1 else Serial(watch, quiet)) as chosen:
+    engine = engine or (Pool(workers, quiet) if workers > 1 else Serial(watch, quiet))
+    check_room(plan, dataset, store.folder, engine.here)
+    prepared = Prepared(plan, fingerprint_of(dataset), len(dataset.train_images), given)
+    if remember:
+        prepared.save(store)  # already now, so that a table can be asked for while teachers are trained
+    with engine as chosen:
         place = chosen.place(asked, store.folder)
         trained = _train_teachers(plan, [name for name in plan.teachers if name not in given], store, root, place,
                                   chosen, quiet)  # fmt: skip
-        prepared = Prepared(plan, fingerprint_of(dataset), len(dataset.train_images), {**given, **trained})
+        prepared = dataclasses.replace(prepared, teachers={**given, **trained})
         if remember:
             prepared.save(store)
         for teacher in prepared.teachers.values():
             announce(f"teacher {teacher}")
+        if others := _of_other_code(prepared, store):
+            announce(f"{others} finished runs in {store.folder} are of other code, and are not used")
         jobs = _missing(prepared, store, root, place)
         diverged = run_jobs(jobs, chosen, "runs", quiet)
     return Outcome(prepared, diverged)
@@ -100,6 +108,17 @@ def _missing(prepared: Prepared, store: Store, root: Root, device: str) -> dict[
         for unit in prepared.units()
         if unit.key not in stored
     }
+
+
+def _of_other_code(prepared: Prepared, store: Store) -> int:
+    """Stored runs that would belong to the plan, had the code not changed since."""
+
+    def codeless(config: dict[str, Any]) -> str:
+        return key_of({**config, "code": ""})
+
+    ours = {codeless(unit.config): unit.key for unit in prepared.units()}
+    stored = store.records().values()
+    return sum(record["key"] != ours.get(codeless(record["config"]), record["key"]) for record in stored)
 
 
 def run_jobs(jobs: Mapping[str, Job], engine: JobEngine, unit: str, quiet: bool = False) -> dict[str, str]:

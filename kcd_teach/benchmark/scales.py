@@ -5,6 +5,7 @@ of the epochs.
 """
 
 import dataclasses
+import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kcd_teach._checks import check_at_least, check_choice
+from kcd_teach._checks import check_at_least, check_at_most, check_choice
 from kcd_teach.datasets import Dataset, list_datasets, load_dataset
 from kcd_teach.recipe import Recipe
 
@@ -23,6 +24,8 @@ NEGATIVES, OF_IMAGES = 16_384, 50_000
 
 CIFAR100_COUNTS = (500, 100)
 """Training and test images of every class of CIFAR-100."""
+CIFAR100_CONTENT = "09531097495511ff"
+"""What :func:`content_of` makes of it."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class Scale:
         for name, value in least.items():
             if getattr(self, name) is not None:
                 check_at_least(name, getattr(self, name), value)
+                check_at_most(name, getattr(self, name), 1_000_000)
 
     @property
     def is_published(self) -> bool:
@@ -165,7 +169,7 @@ def _reduce(dataset: Dataset, side: int) -> Dataset:
 
 
 def check_cifar100(dataset: Dataset) -> None:
-    """Raise ValueError unless every class has the images that it has in CIFAR-100: 500 to train and 100 to test."""
+    """Raise ValueError unless every class has the images that it has in CIFAR-100, in whatever order they come."""
     if len(dataset.classes) != 100:
         raise ValueError(f"this is not CIFAR-100: it has {len(dataset.classes)} classes, not 100")
     for split, labels, count in zip(
@@ -179,3 +183,20 @@ def check_cifar100(dataset: Dataset) -> None:
                 f"this is not CIFAR-100: {len(wrong)} classes have another number of {split} images than {count}, "
                 f"first {dataset.classes[first]!r} with {int(counts[first])}"
             )
+    if content_of(dataset) != CIFAR100_CONTENT:
+        raise ValueError("this is not CIFAR-100: the numbers of images are right, their pixels or labels are not")
+
+
+def content_of(dataset: Dataset) -> str:
+    """Hash of the images and labels of a data set, whatever their order within a class, 16 hexadecimal digits."""
+    digest = hashlib.sha256(f"{list(dataset.train_images.shape[1:])}".encode())
+    weights = torch.arange(1, dataset.train_images[0].numel() + 1, dtype=torch.float64)
+    for images, labels in (
+        (dataset.train_images, dataset.train_labels), (dataset.test_images, dataset.test_labels),
+    ):  # fmt: skip
+        sums = torch.zeros(len(dataset.classes), dtype=torch.int64)
+        for some, of_them in zip(images.split(5_000), labels.split(5_000), strict=True):
+            numbers = (some.flatten(1).double() @ weights).long()  # whole, and exact: less than 2 ** 53
+            sums.index_add_(0, of_them, numbers.square() % (2**31 - 1))
+        digest.update(sums.numpy().tobytes())
+    return digest.hexdigest()[:16]

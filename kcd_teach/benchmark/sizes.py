@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from kcd_teach.answers import check_room_of_answers, room_of_answers
 from kcd_teach.benchmark.pairs import Pair
 from kcd_teach.benchmark.plan import Plan
 from kcd_teach.benchmark.rows import Row
@@ -37,10 +38,12 @@ class Room:
     Attributes:
         disk: for checkpoints of the runs side by side, teachers and results.
         memory: of all processes together, where networks are trained on the CPU; activations not counted.
+        answers: in the cache, of teachers whose answers are kept there.
     """
 
     disk: float
     memory: float
+    answers: float
 
 
 def room_of(plan: Plan, dataset: Dataset, workers: int) -> Room:
@@ -57,7 +60,8 @@ def room_of(plan: Plan, dataset: Dataset, workers: int) -> Room:
     training = max([largest, *(2 * size for size in teachers.values())])
     disk = FILES * workers * training + sum(teachers.values()) + records
     memory = workers * (PROCESS + 2 * images + 2 * largest + max(teachers.values(), default=0))
-    return Room(disk, memory)
+    kept = len(teachers) * room_of_answers(dataset) if plan.scale.store == "disk" else 0
+    return Room(disk, memory, kept)
 
 
 def check_room(plan: Plan, dataset: Dataset, folder: Path, workers: int) -> None:
@@ -68,6 +72,8 @@ def check_room(plan: Plan, dataset: Dataset, folder: Path, workers: int) -> None
             f"the plan takes up to {room.disk / 1e9:.2f} GB in {folder}, where {free / 1e9:.2f} GB are free; choose "
             "another folder, or fewer workers"
         )
+    if room.answers:
+        check_room_of_answers(room.answers)
     if memory is not None and room.memory > memory:
         raise MemoryError(
             f"{workers} workers would take about {room.memory / 1e9:.1f} GB of memory, and this machine has "

@@ -1,7 +1,9 @@
 """Where do results live? One file of finished runs, and for each unfinished one a checkpoint and the one before it."""
 
 import contextlib
+import hashlib
 import json
+import math
 import os
 import shutil
 import warnings
@@ -15,6 +17,9 @@ from kcd_teach._files import written_whole
 from kcd_teach.checkpoints import read_state
 
 Record = dict[str, Any]
+
+SERIES = ("test_accuracy", "train_loss")
+"""What a record holds of every epoch, a list of numbers."""
 
 PATIENCE = 60.0
 """Seconds to wait for another process that is writing a record."""
@@ -46,17 +51,18 @@ class Store:
         return self.folder / "results.jsonl"
 
     def records(self) -> dict[str, Record]:
-        """All finished runs by key; raises ValueError for a line that is not a record."""
+        """All finished runs by key; raises ValueError for a line that is not a record of the run it names."""
         if not self.results.exists():
             return {}
         records = {}
-        for number, line in enumerate(self.results.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(self.results.read_bytes().splitlines(), start=1):
             try:
-                record = json.loads(line)
+                record = json.loads(line.decode())
+                _check_record(record)
                 records[record["key"]] = record
-            except (json.JSONDecodeError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError) as error:
                 raise ValueError(
-                    f"line {number} of {self.results} is damaged; delete that line to repeat its run"
+                    f"line {number} of {self.results} is damaged ({error}); delete that line to repeat its run"
                 ) from error
         return records
 
@@ -138,12 +144,31 @@ class Store:
         for reason in damage:
             warnings.warn(f"a checkpoint of run {key} is lost: {reason}; {what_now}", stacklevel=2)
 
+    def reject(self, key: str, reason: str) -> None:
+        """Delete a checkpoint that can be read and not be used, with a warning; what is left is the previous one."""
+        warnings.warn(f"a checkpoint of run {key} is lost: {reason}", stacklevel=2)
+        self.checkpoint(key).unlink()
+
     def discard(self, key: str) -> None:
         """Delete the checkpoints of a run that is stored, and what killed processes left half-written of them."""
         current = self.checkpoint(key)
         _sweep(current.parent, key)
         for path in (current, _previous(current)):
             path.unlink(missing_ok=True)
+
+
+def key_of(config: dict[str, Any]) -> str:
+    """Name of a run, a hash of its whole configuration, 24 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _check_record(record: Record) -> None:
+    """Raise ValueError, KeyError or TypeError unless this is a finished run of the configuration that its key names."""
+    if key_of(record["config"]) != record["key"]:
+        raise ValueError("its key is not that of its configuration")
+    for name in SERIES:
+        if not record[name] or not all(math.isfinite(value) for value in record[name]):
+            raise ValueError(f"{name} is empty, or not finite")
 
 
 def _sweep(folder: Path, name: str) -> None:

@@ -17,7 +17,7 @@ def styled(table: BenchmarkTable) -> Table:
     for row, cells in table.cells.items():
         rows.append([_with_note(row), *(_stack(cell) for cell in cells.values())])
     size = f"Scale {plan.scale.name!r}, {table.runs} of {len(plan.pairs) * len(plan.rows) * len(plan.seeds)} runs."
-    caption = " ".join(filter(None, [EXPLAINED, size, table.apart, *_notes(table)]))
+    caption = " ".join(filter(None, [EXPLAINED, size, table.apart, table.mingled, *_notes(table)]))
     return Table(["method", *(pair.name for pair in plan.pairs)], rows, caption, wide=True)
 
 

@@ -65,10 +65,12 @@ class BenchmarkTable:
     Attributes:
         prepared: the plan and its teachers.
         cells: by name of the row, then of the pair, in the plan's order.
+        places: where it was computed, device and version of torch.
     """
 
     prepared: Prepared
     cells: Mapping[str, Mapping[str, Cell]]
+    places: tuple[str, ...] = ()
 
     @property
     def runs(self) -> int:
@@ -87,6 +89,11 @@ class BenchmarkTable:
                 "recipe (50,000 images, 240 epochs), so our numbers cannot be compared with the published ones."
             )
         )
+
+    @property
+    def mingled(self) -> str:
+        """That the runs come from more than one place, a sentence, as their results differ a little; else empty."""
+        return f"Computed in {len(self.places)} kinds of places: {'; '.join(self.places)}." if self.places[1:] else ""
 
     def beside(self) -> dict[str, dict[str, tuple[float | None, Interval | None]]]:
         """Pair -> row -> (published accuracy to compare with, ours), percent; None where there is none."""
@@ -139,6 +146,8 @@ class BenchmarkTable:
         ]
         if self.apart:
             notes.append(f"{self.apart} Δ is left out.")
+        if self.mingled:
+            notes.append(self.mingled)
         return notes + [f"({letter}) {text}" for letter, text in NOTES.items()]
 
     def _teacher(self, network: str) -> str:
@@ -156,9 +165,16 @@ def make_table(prepared: Prepared, store: Store) -> BenchmarkTable:
         row.name: {pair.name: runs_of(prepared, pair, row, records) for pair in prepared.plan.pairs}
         for row in prepared.plan.rows
     }
-    return BenchmarkTable(
-        prepared, {row: {pair: _cell(prepared, row, pair, found) for pair in pairs} for row, pairs in found.items()}
+    cells = {row: {pair: _cell(prepared, row, pair, found) for pair in pairs} for row, pairs in found.items()}
+    places = (
+        place for pairs in found.values() for runs in pairs.values() for run in runs.values() for place in _of(run)
     )
+    return BenchmarkTable(prepared, cells, tuple(sorted(set(places))))
+
+
+def _of(run: Record) -> list[str]:
+    """Where a run was computed; older records name only the place where it ended."""
+    return list(run["places"]) if "places" in run else [f"{run['device']}, torch {run['versions']['torch']}"]
 
 
 def _cell(prepared: Prepared, row: str, pair: str, found: Mapping[str, Mapping[str, dict[int, Record]]]) -> Cell:

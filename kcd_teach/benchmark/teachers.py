@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,11 @@ from torch import nn
 
 from kcd_teach._checks import check_at_least, check_choice
 from kcd_teach._files import written_whole
-from kcd_teach.benchmark.finishing import Watch, configured, described, finish, key_of, unwatched
+from kcd_teach.benchmark.finishing import Watch, configured, described, finish, unwatched
 from kcd_teach.benchmark.pairs import PAIRS, rate_of
 from kcd_teach.benchmark.published import PUBLISHED
 from kcd_teach.benchmark.scales import Scale
-from kcd_teach.benchmark.store import Record, Store
+from kcd_teach.benchmark.store import Record, Store, key_of
 from kcd_teach.datasets import Dataset
 from kcd_teach.engine import Engine
 from kcd_teach.fingerprints import fingerprint_of, hash_of
@@ -57,7 +58,7 @@ class Teacher:
         network = create_model(self.network, len(dataset.classes), dataset.in_channels, seed=0)
         load_weights(network, self.file(store))
         if hash_of(network) != self.weights:
-            raise ValueError(f"{self.file(store)} holds other weights than the plan was made with; make the plan again")
+            raise ValueError(f"{self.file(store)} holds other weights than the plan was made with; start it again")
         return network.eval()
 
     def __str__(self) -> str:
@@ -96,7 +97,7 @@ def train_teacher(
         return distill(fresh, dataset, recipe=recipe, seed=seed, device=device, checkpoint=checkpoint)
 
     with store.claim(key) as mine:
-        if mine and not file.exists():
+        if mine and not _is_whole(file, store, dataset):
             run = finish(f"teacher {network}", key, store, start, watch)
             origin = f"trained here for {recipe.epochs} epochs, seed {seed}"
             teacher = Teacher(network, hash_of(run.student), run.reports[-1].test_accuracy, origin)
@@ -129,12 +130,23 @@ def load_published(
     return teacher
 
 
+def _is_whole(file: Path, store: Store, dataset: Dataset) -> bool:
+    """Is a trained teacher there, record and weights? If it is damaged, say so."""
+    if not file.exists():
+        return False
+    try:
+        read_teacher(file).load(store, dataset)
+    except (ValueError, OSError) as error:
+        warnings.warn(f"a teacher is lost: {error}; it is trained again", stacklevel=2)
+        return False
+    return True
+
+
 def _keep(network: nn.Module, teacher: Teacher, store: Store) -> None:
-    """Save a teacher's weights, unless they are there already."""
+    """Save a teacher's weights, in place of what may be there and be damaged."""
     path = teacher.file(store)
     with store.alone(path):
-        if not path.exists():
-            save_weights(network, path)
+        save_weights(network, path)
 
 
 def _write(store: Store, path: Path, record: Record) -> None:
@@ -147,5 +159,5 @@ def read_teacher(path: Path) -> Teacher:
     try:
         record: Record = json.loads(path.read_text(encoding="utf-8"))
         return Teacher(record["network"], record["weights"], record["accuracy"], record["origin"])
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not the record of a teacher; delete it to train the teacher again") from error

@@ -5,21 +5,22 @@ import inspect
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from platform import node
 from typing import Any
 
 import torch
 from torch import nn
 
-from kcd_teach.benchmark.finishing import Watch, configured, described, finish, key_of, unwatched
+from kcd_teach.benchmark.finishing import Watch, configured, described, finish, unwatched
 from kcd_teach.benchmark.pairs import Pair
 from kcd_teach.benchmark.rows import Row
 from kcd_teach.benchmark.scales import Scale, negatives_of
-from kcd_teach.benchmark.store import Store
+from kcd_teach.benchmark.store import Store, key_of
 from kcd_teach.benchmark.teachers import Root, Teacher
 from kcd_teach.condensation import Condenser
 from kcd_teach.datasets import Dataset
 from kcd_teach.distillers import create_distiller, distiller_class
-from kcd_teach.fingerprints import fingerprint_of
+from kcd_teach.fingerprints import code_fingerprint, fingerprint_of
 from kcd_teach.knowledge import Knowledge
 from kcd_teach.models import create_model
 from kcd_teach.recipe import Recipe
@@ -35,6 +36,7 @@ class Unit:
         images: fingerprint of the data set.
         num_samples: training images.
         teacher: whom it learns from; None for the student alone.
+        code: fingerprint of the code it belongs to; empty for runs from before there was one.
     """
 
     pair: Pair
@@ -44,6 +46,7 @@ class Unit:
     images: str
     num_samples: int
     teacher: Teacher | None
+    code: str
 
     @property
     def title(self) -> str:
@@ -67,6 +70,7 @@ class Unit:
         """All that the result depends on; a student alone depends on no teacher, so pairs share it."""
         teacher = self.teacher and {"network": self.teacher.network, "weights": self.teacher.weights}
         return configured(
+            **({"code": self.code} if self.code else {}),
             student=self.pair.student, teacher=teacher, method=self.row.method, method_settings=self.method_settings,
             condenser=self.row.condenser_settings(self.recipe.epochs, self.seed),
             recipe=dataclasses.asdict(self.recipe), images=self.images, seed=self.seed, store=self.scale.store,
@@ -120,13 +124,15 @@ def execute(
         True once the record is stored; False while another process is at work on this run.
 
     Raises:
-        ValueError: images or a teacher other than those of the plan.
+        ValueError: images, code or a teacher other than those of the plan.
         KeyboardInterrupt, FloatingPointError, OSError: see :func:`~kcd_teach.benchmark.finishing.finish`.
     """
     store = Store(folder)
     with store.claim(unit.key) as mine:
         done = unit.key in store.records()
         if mine and not done:
+            if unit.code != code_fingerprint():
+                raise ValueError(f"the code here differs from that of the plan; install the same kcd_teach on {node()}")
             dataset = unit.scale.images(root)
             if fingerprint_of(dataset) != unit.images:
                 raise ValueError(f"{unit.scale.dataset} here differs from the images that the plan was made with")

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kcd_teach._checks import check_ids, check_logits
+from kcd_teach._checks import NotFinite, check_ids, check_logits
 
 
 def prediction_entropy(logits: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ class ValueRecord:
         if values.shape != ids.shape:
             raise ValueError(f"values must have shape {list(ids.shape)} like indices, got {list(values.shape)}")
         if not bool(torch.isfinite(values).all()):
-            raise ValueError("values must be finite, got NaN or infinity")
+            raise NotFinite("values must be finite, got NaN or infinity")
         self.frequency[ids] += 1
         # In float32 the mean drifts enough to swap ranks, hence pairs, in a run of 120 epochs.
         self.mean[ids] += (values.double() - self.mean[ids]) / self.frequency[ids]

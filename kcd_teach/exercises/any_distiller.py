@@ -71,8 +71,8 @@ def _between_entries(feature: Tensor) -> Tensor:
 similarity_rows = Exercise(
     name="similarity_rows",
     task=(
-        "Return which samples of a batch [B, ...] resemble each other, [B, B]: the inner products of all pairs of "
-        "flattened features, then each row divided by its length (L2)."
+        "Return which samples of a batch [B, ...] resemble each other: the table [B, B] of the inner products of all pairs "
+        "of flattened features, then each row of that table divided by its length (L2)."
     ),
     minutes=5,
     hints=(

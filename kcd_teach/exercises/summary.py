@@ -97,7 +97,7 @@ coefficients = Exercise(
         import torch
 
         def coefficients(length, strength):
-            return strength * torch.arange(1, length + 1) / length
+            return strength * torch.arange(1, length + 1, dtype=torch.float64) / length
     """,
 )
 

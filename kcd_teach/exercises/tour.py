@@ -60,11 +60,15 @@ def _cut_off(num_samples: int, ratio: float, stages: int) -> list[int]:
     return [int(num_samples * (1 - (1 - ratio) * t / (stages - 1))) for t in range(stages)]
 
 
+def _halves_to_even(num_samples: int, ratio: float, stages: int) -> list[int]:
+    return [round(num_samples * (1 - (1 - ratio) * t / (stages - 1))) for t in range(stages)]
+
+
 kept_counts = Exercise(
     name="kept_counts",
     task=(
         "For two or more stages, list how many samples are kept in each, falling on a straight line from all of them "
-        "in the first stage to the share `ratio` in the last, rounded to the nearest whole number."
+        "in the first stage to the share `ratio` in the last, rounded to the nearest whole number, halves up."
     ),
     minutes=6,
     hints=(
@@ -74,7 +78,7 @@ kept_counts = Exercise(
         "The share at stage t is 1 - (1 - ratio) * t / (stages - 1).",
     ),
     reference=paper_counts,
-    cases=((10, 0.6, 3), (10, 0.5, 4), (1000, 0.5, 3)),
+    cases=((10, 0.6, 3), (10, 0.5, 4), (1000, 0.5, 3), (10, 0.3, 3)),
     mistakes={
         "The ratio was read as the share to drop. It is the share that is still kept at the end: 0.7 "
         "keeps 70 percent.": lambda n, ratio, stages: paper_counts(n, 1 - ratio, stages),
@@ -86,6 +90,7 @@ kept_counts = Exercise(
         "The first stage drops samples already. It must keep all: nothing is known yet about what "
         "they are worth.": _first_stage_falls,
         "The counts were cut off instead of rounded to the nearest, which loses a sample here and there.": _cut_off,
+        "Python's round() takes halves to the even neighbour, 6.5 to 6. Halves go up here: int(x + 0.5).": _halves_to_even,
     },
     solution="""
         def kept_counts(num_samples, ratio, stages):

@@ -15,7 +15,13 @@ from kcd_teach.figures.feedback import lower_bound, moving_cut
 from kcd_teach.figures.images import TilePlot, draw_prediction, image_rows, mixtures, show_image, soft_labels
 from kcd_teach.figures.methods import method_zoo, published_gains
 from kcd_teach.figures.picture import Picture, shrink_png
-from kcd_teach.figures.runs import accuracy_against_cost, accuracy_by_condition, differences_to, learning_curves
+from kcd_teach.figures.runs import (
+    accuracy_against_cost,
+    accuracy_by_condition,
+    differences,
+    differences_to,
+    learning_curves,
+)
 from kcd_teach.figures.speed import epoch_profile, speed_ratios
 from kcd_teach.figures.stages import RankingPlot, SchedulePlot, comes_back, kept_through_stages, ranking, schedule
 from kcd_teach.figures.store import all_views, asked_in_stages, known_answers
@@ -54,6 +60,7 @@ __all__ = [
     "comes_back",
     "contrast_scores",
     "cost_accuracy",
+    "differences",
     "differences_to",
     "distributions",
     "draw_prediction",

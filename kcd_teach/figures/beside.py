@@ -40,7 +40,7 @@ def published_beside_ours(cells: Cells, title: str, *, apart: str = "") -> Pictu
         _name_empty(axes, of_pair, apart)
     for axes in panels[len(cells) :]:
         axes.set_axis_off()
-    _explain(panels[0], apart)
+    _explain(panels[0], apart, any(ours is not None and ours.n > 1 for _, ours in _all(cells)))
     figure.supxlabel("\n".join(["test accuracy (%)", *textwrap.wrap(apart, round(13 * width))]), fontsize=10)
     alt = (
         f"A panel for each of {len(cells)} pairs of networks with a line for each of {len(rows)} rows: "
@@ -79,17 +79,22 @@ def _name_empty(axes: Axes, of_pair: Mapping[str, tuple[float | None, Interval |
         axes.set_xticks([])
 
 
-def _explain(axes: Axes, apart: str) -> None:
-    """A legend above the first panel."""
+def _explain(axes: Axes, apart: str, several: bool) -> None:
+    """A legend above the first panel; ``several`` if any cell has more than one run, hence an interval."""
     if not apart:
         axes.plot([], [], "s", markersize=6, markerfacecolor="none", color=colour("dropped"), label="published")
-    axes.errorbar([], [], xerr=[], fmt="o", markersize=6, color=colour("kept"), label="ours, 95 % interval")
+    ours = "ours, 95 % interval" if several else "ours, one run"
+    axes.errorbar([], [], xerr=[], fmt="o", markersize=6, color=colour("kept"), label=ours)
     axes.figure.legend(loc="outside upper right", fontsize=9, ncols=2, handletextpad=0.3)
+
+
+def _all(cells: Cells) -> list[tuple[float | None, Interval | None]]:
+    return [cell for of_pair in cells.values() for cell in of_pair.values()]
 
 
 def _reading(cells: Cells, apart: str) -> str:
     """How far ours are from what was published, and how much is missing."""
-    everything = [cell for of_pair in cells.values() for cell in of_pair.values()]
+    everything = _all(cells)
     run = [ours for _, ours in everything if ours is not None]
     start = f"{len(run)} of {len(everything)} cells were run."
     if apart:

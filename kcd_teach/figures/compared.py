@@ -93,10 +93,11 @@ def _draw_reads(
         own, beside = reads[family][method]
         dots.plot([places.index(p) for p in own], [row] * len(own), "o", color=colour("teacher"), markersize=8)
         if beside:
-            dots.plot(places.index("logits"), row, "o", color=colour("teacher"), markersize=8, fillstyle="none",
+            # Wider than a dot, so that both are seen where a method reads the logits, too.
+            dots.plot(places.index("logits"), row, "o", color=colour("teacher"), markersize=13, fillstyle="none",
                       markeredgewidth=1.5)  # fmt: skip
     dots.plot([], [], "o", color=colour("teacher"), label="read by the method's own loss")
-    dots.plot([], [], "o", color=colour("teacher"), fillstyle="none", label="by a KD term beside it")
+    dots.plot([], [], "o", color=colour("teacher"), markersize=10, fillstyle="none", label="by a KD term beside it")
     dots.legend(loc="upper center", bbox_to_anchor=(0.4, 0.0), ncols=2, fontsize=9)
 
 

@@ -47,7 +47,8 @@ def cost_accuracy(accuracies: Table, costs: Mapping[str, float], title: str, *, 
     axes.grid(alpha=0.2)
     texts = [f"{row} {mean} at {100 * costs[row]:.0f} %" for row, mean in found.items()]
     alt = "Accuracy against cost, better is up and left; a mark and an interval per row: " + ", ".join(found) + "."
-    return Picture(figure, alt, " ".join([f"Accuracy in percent at its cost: {'; '.join(texts)}.", *missing]))
+    reading = f"Accuracy in percent at its cost: {'; '.join(texts)}. Marks of one cost stand a little apart."
+    return Picture(figure, alt, " ".join([reading, *missing]))
 
 
 def _side_by_side(found: Mapping[str, Interval], costs: Mapping[str, float]) -> dict[str, float]:

@@ -48,10 +48,14 @@ class TilePlot:
         axes.set(xticks=[], yticks=(np.arange(len(rows)) + 0.5) * len(canvas) / len(rows), yticklabels=rows)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
+        self._nothing = [axes.text(0.01, height, "none", va="center", fontsize=10, color=colour("dropped"),
+                                   transform=axes.get_yaxis_transform()) for height in axes.get_yticks()]  # fmt: skip
 
     def update(self, images: Sequence[Images], roles: Sequence[Sequence[str]]) -> None:
         """Show images uint8 [n, C, H, W] framed by their roles (n names), one of each per row."""
         self._picture.set_data(tile_rows(images, roles, self._columns))
+        for nothing, shown in zip(self._nothing, images, strict=True):
+            nothing.set_visible(len(shown) == 0)
 
 
 @styled

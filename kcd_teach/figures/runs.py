@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from kcd_teach.figures.picture import Picture
-from kcd_teach.figures.style import colour, new_figure, styled
+from kcd_teach.figures.style import ROLES, colour, new_figure, styled
 from kcd_teach.statistics import interval, paired_differences, verdict
 
 Table = Mapping[str, Mapping[int, float]]
@@ -50,16 +50,20 @@ def label_rows(axes: Axes, names: Sequence[str]) -> None:
 def differences_to(table: Table, baseline: str, title: str) -> Picture:
     """Difference of every condition to ``baseline``, paired by seed, with a verdict for each."""
     others = [name for name in table if name != baseline]
-    differences = {name: paired_differences(table[name], table[baseline]) for name in others}
-    figure, (axes,) = new_figure(7.2, 0.9 + 0.42 * len(others))
+    return differences({name: paired_differences(table[name], table[baseline]) for name in others}, baseline, title)
+
+
+@styled
+def differences(gaps: Mapping[str, Sequence[float]], baseline: str, title: str) -> Picture:
+    """Paired differences that are at hand, name -> percentage points, a verdict for each; ``baseline`` names the other."""
+    figure, (axes,) = new_figure(7.2, 0.9 + 0.42 * len(gaps))
     axes.axvline(0, color=colour("teacher"), linewidth=1)
-    for row, name in enumerate(others):
-        clear = not interval(differences[name]).covers_zero
-        dots_and_interval(axes, row, differences[name], colour("kept" if clear else "dropped"))
-    label_rows(axes, others)
+    for row, values in enumerate(gaps.values()):
+        dots_and_interval(axes, row, values, colour("dropped" if interval(values).covers_zero else "kept"))
+    label_rows(axes, list(gaps))
     axes.set(title=title, xlabel=f"accuracy minus that of {baseline}, same seed (percentage points)")
     alt = f"Paired differences to {baseline} with 95 % intervals; blue where the interval leaves out zero, grey where not."
-    return Picture(figure, alt, grouped_by_verdict(differences, f"Against {baseline}"))
+    return Picture(figure, alt, grouped_by_verdict(gaps, f"Against {baseline}"))
 
 
 def grouped_by_verdict(differences: Mapping[str, Sequence[float]], start: str) -> str:
@@ -91,25 +95,34 @@ def accuracy_against_cost(families: Mapping[str, Mapping[float, Mapping[int, flo
             runs = list(points[cost].values())
             axes.plot([100 * cost + shift] * len(runs), runs, ".", color=colour(role), alpha=0.35, zorder=1)
     axes.set(title=title, xlabel="cost: samples shown to both networks (% of plain KD)", ylabel="test accuracy (%)")
-    axes.invert_xaxis()
     axes.grid(alpha=0.25)
-    axes.legend(loc="lower left")
+    axes.legend(loc="lower right")
     texts = [
         f"{name} {' and '.join(f'{interval(list(points[cost].values()))} at {100 * cost:.0f} %' for cost in ends)}"
         for name, points in families.items() for ends in [sorted({max(points), min(points)}, reverse=True)]
     ]  # fmt: skip
-    alt = "Test accuracy against cost, cheaper to the right, with 95 % intervals: " + ", ".join(families) + "."
-    return Picture(figure, alt, f"Accuracy in percent at the highest and lowest cost: {'; '.join(texts)}.")
+    alt = "Test accuracy against cost, cheaper to the left, with 95 % intervals: " + ", ".join(families) + "."
+    return Picture(figure, alt, f"Accuracy in percent at the highest and lowest cost: {'; '.join(texts)}. "
+                   "Marks of one cost stand a little apart.")  # fmt: skip
 
 
 @styled
-def learning_curves(curves: Mapping[str, Sequence[float]], reading: str, title: str) -> Picture:
-    """Test accuracy (percent) after every epoch, one line per run; ``reading`` says what matters in them."""
+def learning_curves(
+    curves: Mapping[str, Sequence[float]], roles: Mapping[str, str], reading: str, title: str
+) -> Picture:
+    """Test accuracy after every epoch, one line per run.
+
+    Args:
+        curves: run -> percent after every epoch.
+        roles: run -> role whose colour and line it has, a key of ``ROLES``.
+        reading: what matters in them.
+        title: of the figure.
+    """
     figure, (axes,) = new_figure(7.2, 3.6)
-    tints = [colour("student"), colour("kept"), colour("dropped"), colour("mixed"), colour("teacher")]
-    for (name, values), tint in zip(curves.items(), tints, strict=False):
-        axes.plot(range(1, len(values) + 1), values, color=tint, label=name)
-        axes.plot(len(values), values[-1], "o", color=tint)
+    for name, values in curves.items():
+        look = ROLES[roles[name]]
+        axes.plot(range(1, len(values) + 1), values, look.line, color=look.colour, label=name)
+        axes.plot(len(values), values[-1], look.marker, color=look.colour)
     axes.set(title=title, xlabel="epoch", ylabel="test accuracy (%)")
     axes.grid(alpha=0.25)
     axes.legend(loc="lower right")

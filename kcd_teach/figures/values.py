@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import seaborn as sns
+from matplotlib.axes import Axes
 from scipy import stats
 
 from kcd_teach.figures.picture import Picture
-from kcd_teach.figures.style import ROLES, VALUE_MAP, colour, new_figure, styled
+from kcd_teach.figures.style import ROLES, VALUE_MAP, colour, contrast, new_figure, styled
 
 _TINTS = ("kept", "student", "mixed", "dropped", "teacher")
 
@@ -68,6 +69,13 @@ def per_class(values: np.ndarray, labels: np.ndarray, classes: Sequence[str], un
                    f"the smallest those of {' and '.join(names[-2:])}.")  # fmt: skip
 
 
+def _write_legibly(axes: Axes) -> None:
+    """Numbers of a heat map in black or white, whichever stands out more (seaborn keeps white far too long)."""
+    cells = axes.collections[0]
+    for number, tint in zip(axes.texts, cells.get_facecolor(), strict=True):
+        number.set_color(max("white", "black", key=lambda ink: contrast(ink, tint)))
+
+
 @styled
 def agreement(measures: Mapping[str, np.ndarray], title: str) -> Picture:
     """Rank correlation (Spearman) of every pair of measures over the same samples, as a labelled table."""
@@ -76,6 +84,7 @@ def agreement(measures: Mapping[str, np.ndarray], title: str) -> Picture:
     figure, (axes,) = new_figure(6.6, 0.9 + 0.62 * len(names))
     sns.heatmap(table, annot=True, fmt="+.2f", cmap=VALUE_MAP, vmin=-1 if table.min() < 0 else 0, vmax=1, xticklabels=names, yticklabels=names,
                 cbar_kws={"label": "rank correlation"}, linewidths=1, linecolor="white", ax=axes)  # fmt: skip
+    _write_legibly(axes)
     axes.set_title(title)
     axes.tick_params(axis="x", rotation=20, length=0)
     axes.tick_params(axis="y", rotation=0, length=0)
@@ -149,6 +158,7 @@ def resemblance(table: np.ndarray, classes: Sequence[str], title: str) -> Pictur
     figure, (axes,) = new_figure(7.6, 5.0)
     sns.heatmap(percent, annot=True, fmt=".0f", cmap=VALUE_MAP, vmin=0, xticklabels=classes, yticklabels=classes,
                 cbar_kws={"label": "mean probability (%)"}, linewidths=1, linecolor="white", ax=axes)  # fmt: skip
+    _write_legibly(axes)
     axes.set(title=title, xlabel="what the teacher says", ylabel="label")
     axes.tick_params(axis="x", rotation=35, length=0)
     axes.tick_params(axis="y", rotation=0, length=0)

@@ -1,16 +1,24 @@
 """A full disk, a damaged file, a killed worker, no room: each is named, and no finished run is lost."""
 
+import dataclasses
 import errno
 import itertools
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import warnings
 
 import pytest
+import torch
 
 from kcd_teach import _files
-from kcd_teach.benchmark import Store, make_plan, run_plan, train_teacher
+from kcd_teach.benchmark import Prepared, Store, execute, make_plan, make_table, run_plan, train_teacher, units
+from kcd_teach.benchmark.curves import epoch_curves
+from kcd_teach.benchmark.store import key_of
+from kcd_teach.models import create_model
 from tests.benchmark.tiny import PAIR, ROOT, SCALE, leftovers, run, stop_at, timeless, tiny_plan
 
 KILLED_WHILE_SAVING = """
@@ -97,8 +105,92 @@ def test_teachers_weights_that_were_exchanged_are_noticed(tmp_path):
     other = train_teacher("mini_resnet8x3", SCALE, Store(tmp_path), seed=1)
     assert teacher.weights != other.weights
     other.file(Store(tmp_path)).replace(teacher.file(Store(tmp_path)))
+    with pytest.warns(UserWarning, match="a teacher is lost: .* holds other weights than .*; it is trained again"):
+        assert train_teacher("mini_resnet8x3", SCALE, Store(tmp_path)) == teacher
+    with pytest.warns(UserWarning, match="a teacher is lost: there is no file"):
+        assert train_teacher("mini_resnet8x3", SCALE, Store(tmp_path), seed=1) == other
+    outcome = run_plan(tiny_plan(("KD",)), tmp_path, quiet=True, announce=lambda text: None)
+    other.file(Store(tmp_path)).replace(teacher.file(Store(tmp_path)))
     with pytest.raises(ValueError, match="holds other weights than the plan was made with"):
+        execute(dataclasses.replace(outcome.prepared.units()[0], seed=1), tmp_path)
+
+
+@pytest.mark.parametrize("harm", ["weights deleted", "weights cut off", "record damaged", "record deleted"])
+def test_a_lost_teacher_is_trained_again_and_is_the_same(tmp_path, finished, harm):
+    shutil.copytree(finished, tmp_path / "copy")
+    (record,), (weights,) = ((tmp_path / "copy" / "teachers").glob(f"*.{ending}") for ending in ("json", "npz"))
+    path = weights if "weights" in harm else record
+    if "deleted" in harm:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-100])
+    (tmp_path / "copy" / "results.jsonl").unlink()
+    if harm == "record deleted":
+        run(tmp_path / "copy")
+    else:
+        with pytest.warns(UserWarning, match="a teacher is lost: .*; it is trained again"):
+            run(tmp_path / "copy")
+    assert timeless(tmp_path / "copy") == timeless(finished)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"a": 1}, [1, 2], {"config": {}, "origin": {}, "reports": []}],
+    ids=["keys", "list", "few"],
+)
+def test_a_readable_file_that_is_no_checkpoint_is_replaced_by_the_previous_one(tmp_path, finished, content):
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, watch=stop_at(7))
+    (file,) = (path for path in (tmp_path / "checkpoints").iterdir() if "previous" not in path.name)
+    torch.save(content, file)
+    with pytest.warns(UserWarning, match=r"checkpoint of run \w+ is lost: .* not (the|a) checkpoint"):
         run(tmp_path)
+    assert timeless(tmp_path) == timeless(finished)
+
+
+def test_runs_that_diverge_do_not_keep_the_others_from_running(tmp_path, monkeypatch):
+    monkeypatch.setattr(units, "create_model", spoiled)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # numpy, of accuracies of NaN
+        outcome = run_plan(
+            tiny_plan(("Student", "KD", "KC-KD", "SP")), tmp_path, quiet=True, announce=lambda text: None
+        )
+    assert outcome.diverged.keys() == {f"{PAIR} {row} seed 0" for row in ("Student", "KD", "KC-KD", "SP")}
+    assert all("diverged" in said for said in outcome.diverged.values())
+
+
+def spoiled(*arguments, **settings):
+    network = create_model(*arguments, **settings)
+    torch.nn.init.constant_(next(network.parameters()), float("inf"))
+    return network
+
+
+def test_results_of_other_code_are_left_alone(tmp_path):
+    said = []
+    run_plan(tiny_plan(("Student",)), tmp_path, quiet=True, announce=said.append)
+    assert not any("other code" in text for text in said)
+    store = Store(tmp_path)
+    (record,) = store.records().values()
+    config = {**record["config"], "code": "other"}
+    store.results.write_text(json.dumps({**record, "config": config, "key": key_of(config)}) + "\n")
+    run_plan(tiny_plan(("Student",)), tmp_path, quiet=True, announce=said.append)
+    assert f"1 finished runs in {tmp_path} are of other code, and are not used" in said
+    (unit,) = Prepared.load(store).units()
+    assert len(store.records()) == 2
+    assert store.records()[unit.key]["test_accuracy"] == record["test_accuracy"]
+    with pytest.raises(ValueError, match="the code here differs from that of the plan"):
+        execute(dataclasses.replace(unit, code="other", seed=5), tmp_path)
+
+
+def test_a_table_can_be_asked_for_while_teachers_are_trained(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, watch=stop_at(2))
+    prepared, store = Prepared.load(Store(tmp_path)), Store(tmp_path)
+    assert prepared.teachers == {}
+    assert make_table(prepared, store).runs == 0
+    assert epoch_curves(prepared, store, PAIR) == {row.name: {} for row in prepared.plan.rows}
+    with pytest.raises(ValueError, match="teachers are not trained yet: mini_resnet8x3"):
+        prepared.units()
 
 
 def test_a_worker_that_is_killed_is_reported(tmp_path):

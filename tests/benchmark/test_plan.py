@@ -88,6 +88,7 @@ def test_a_run_is_named_by_all_that_it_depends_on(monkeypatch):
         dataclasses.replace(unit, scale=SCALE.but(precision="bfloat16")),
         dataclasses.replace(unit, row=find_row("KC-KD")),
         dataclasses.replace(unit, row=find_row("KC-CRD@no-mixing")),
+        dataclasses.replace(unit, code="other"),
         *prepared(plan, weights="33").units(),
         *prepared(make_plan(["resnet20>mini_convnet"], ["KC-CRD"], 1, SCALE)).units(),
     ]
@@ -112,7 +113,8 @@ def cifar_like(train: int = 500, test: int = 100, classes: int = 100) -> Dataset
 
 
 def test_data_that_is_not_cifar100_is_refused():
-    check_cifar100(cifar_like())
+    with pytest.raises(ValueError, match="the numbers of images are right, their pixels or labels are not"):
+        check_cifar100(cifar_like())
     with pytest.raises(ValueError, match="not CIFAR-100: it has 10 classes, not 100"):
         check_cifar100(cifar_like(classes=10))
     with pytest.raises(ValueError, match="100 classes have another number of test images than 100, first '0' with 99"):

@@ -1,17 +1,38 @@
 """What a folder holds is whole, or named as damaged."""
 
+import json
+
 import pytest
 
 from kcd_teach.benchmark import Store
+from kcd_teach.benchmark.store import key_of
 from kcd_teach.checkpoints import write_state
 
+CONFIG = {"seed": 0}
+KEY = key_of(CONFIG)
+RECORD = {"key": KEY, "config": CONFIG, "test_accuracy": [0.5], "train_loss": [1.0]}
 
-def test_a_damaged_line_of_results_is_named(tmp_path):
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{half a line", b"7", b"null", b'{"key": "\xff"}', b"",
+        *(json.dumps({name: value for name, value in RECORD.items() if name != lost}).encode() for lost in RECORD),
+        *(json.dumps({**RECORD, **change}).encode() for change in (
+            {"config": {}}, {"key": "forged"}, {"test_accuracy": []}, {"test_accuracy": [None]}, {"train_loss": ["low"]},
+            {"train_loss": 1.0}, {"config": {"seed": 1}},
+        )),
+    ],
+)  # fmt: skip
+def test_a_damaged_or_forged_line_of_results_is_named(tmp_path, line):
     store = Store(tmp_path)
-    store.append({"key": "a"})
-    with store.results.open("a") as file:
-        file.write("{half a line")
-    with pytest.raises(ValueError, match=r"line 2 of .*results.jsonl is damaged; delete that line to repeat its run"):
+    store.append(RECORD)
+    assert store.records() == {KEY: RECORD}
+    with store.results.open("ab") as file:
+        file.write(line + b"\n")
+    with pytest.raises(
+        ValueError, match=r"line 2 of .*results.jsonl is damaged \(.*\); delete that line to repeat its"
+    ):
         store.records()
 
 
@@ -20,10 +41,10 @@ def test_what_killed_processes_left_half_written_is_deleted_by_whoever_writes_ne
     store.make_folders()
     for name in ("results.jsonl", "plan.json", "checkpoints/a.pt", "checkpoints/a.previous.pt", "checkpoints/b.pt"):
         (tmp_path / f"{name}.123.part").write_bytes(b"half")
-    store.append({"key": "x"})
+    store.append(RECORD)
     store.restore("a")
     assert sorted(path.name for path in tmp_path.rglob("*.part")) == ["b.pt.123.part", "plan.json.123.part"]
-    assert list(store.records()) == ["x"]
+    assert list(store.records()) == [KEY]
 
 
 @pytest.mark.parametrize(

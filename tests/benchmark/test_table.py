@@ -15,7 +15,8 @@ PLAIN, CONDENSED = {0: 0.70, 1: 0.72}, {0: 0.71, 1: 0.74}
 def record(unit, *accuracies):
     """A made-up result with these accuracies after its epochs."""
     losses = [1 / (epoch + 1) for epoch in range(len(accuracies))]
-    return {"key": unit.key, "test_accuracy": accuracies, "train_loss": losses, "presentations": unit.presentations}
+    return {"key": unit.key, "config": unit.config, "test_accuracy": accuracies, "train_loss": losses,
+            "presentations": unit.presentations, "places": ["cpu (x86_64), torch 2.0"]}  # fmt: skip
 
 
 def filled(folder, scale="full", seeds=3):
@@ -74,6 +75,21 @@ def test_a_gain_beyond_the_noise_is_bold(tmp_path):
     page = make_table(prepared, store).styled()._repr_mimebundle_()["text/html"]
     assert page.count("<b>") == 1
     assert "<b>gain +1.10 ± 0.25</b>" in page
+
+
+def test_runs_of_several_places_are_named(tmp_path):
+    prepared, store = filled(tmp_path)
+    table = make_table(prepared, store)
+    assert (table.places, table.mingled) == (("cpu (x86_64), torch 2.0",), "")
+    plain = prepared.unit(prepared.plan.pairs[1], prepared.plan.rows[1], 0)
+    old = {"device": "a GPU", "versions": {"torch": "1.13"}}
+    made = record(plain, 0.7)
+    del made["places"]
+    store.append({**made, **old})
+    table = make_table(prepared, store)
+    said = "Computed in 2 kinds of places: a GPU, torch 1.13; cpu (x86_64), torch 2.0."
+    assert said in table.markdown()
+    assert said in table.styled().caption
 
 
 def test_ours_beside_published(tmp_path):

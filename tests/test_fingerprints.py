@@ -1,0 +1,45 @@
+"""A fingerprint changes with what it stands for, and with nothing else."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from kcd_teach import fingerprints
+
+
+@pytest.fixture
+def code(tmp_path, monkeypatch):
+    """A copy of the package whose files may be changed, and its fingerprint."""
+    package = tmp_path / "kcd_teach"
+    shutil.copytree(Path(fingerprints.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(fingerprints, "__file__", str(package / "fingerprints.py"))
+    return package, fingerprints.code_fingerprint.__wrapped__
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "same"),
+    [
+        ("distillers/kd.py", "* temperature**2", "* temperature**3", False),
+        ("condensation/condenser.py", "alpha: float = 0.03", "alpha: float = 0.04", False),
+        ("benchmark/rows.py", "RATIO, STAGES = 0.7, 6", "RATIO, STAGES = 0.7, 5", False),
+        ("training.py", "# + what the student finds hard", "# + anything else", True),
+        ("training.py", '"""One epoch, or the rest of an interrupted one."""', '"""Another text."""', True),
+        ("training.py", "100_003 * self.seed + epoch", "(100_003   *\n self.seed) + epoch", True),
+        ("figures/runs.py", "accuracy", "exactness", True),
+        ("cli.py", "import", "import ", True),
+    ],
+)
+def test_code_counts_and_its_comments_do_not(code, file, old, new, same):
+    package, fingerprint = code
+    before = fingerprint()
+    assert before == fingerprints.code_fingerprint()
+    text = (package / file).read_text()
+    assert old in text
+    (package / file).write_text(text.replace(old, new))
+    assert (fingerprint() == before) is same
+
+
+def test_every_pattern_finds_a_file():
+    package = Path(fingerprints.__file__).parent
+    assert all(list(package.glob(pattern)) for pattern in fingerprints.RESULTS_COME_FROM)
