@@ -74,6 +74,13 @@ def test_minutes_of_the_small_table_are_the_measured_ones():
     assert stored["cells"] == 11 * 16
 
 
+def test_cells_that_survived_are_those_of_the_stored_run():
+    stored = json.loads((ROOT / "data" / "results" / "full_settings.json").read_text())
+    assert f"each of the {len(stored['table'])} cells" in README
+    assert len({(cell["pair"], cell["row"]) for cell in stored["table"]}) == 11 * 16
+    assert all(cell["resumed equal"] and cell["in the table"] for cell in stored["table"])
+
+
 def medians(name: str) -> dict[str, float]:
     stored = json.loads((ROOT / "data" / "results" / f"{name}.json").read_text())["measured"]
     return {what: figures["median"] for what, figures in stored.items()}
@@ -96,6 +103,21 @@ def test_speed_beside_public_code_is_the_measured_one(pair, store):
     section = README[README.index("beside a loop in the style") :]
     found = medians("engine")[f"{pair}: images per second, {store} store over benchmark style"]
     assert f"{found:.2f}" in section[: section.index("Where the rest")]
+
+
+@pytest.mark.parametrize("store", ["store off", "warm store"])
+def test_time_of_a_condensed_run_is_the_measured_one(store):
+    found = [medians("engine")[f"{pair}: time of KC-KD 70% over KD, {store}"] for pair in ("R20>R8", "bundled")]
+    words = " (ResNet-20 to ResNet-8) and {:.2f} (the course's" if store == "store off" else " and {:.2f}: no saving"
+    assert f"takes {found[0]:.2f}{words.format(found[1])}" in README
+
+
+def test_growth_of_time_is_the_measured_one():
+    found = [
+        medians("engine")[f"time with twice the {what} over twice the time, bundled"] for what in ("samples", "epochs")
+    ]
+    assert all(abs(ratio - 1) < 0.0105 for ratio in found)
+    assert "take twice the time, within 1 %" in README
 
 
 @pytest.mark.parametrize(

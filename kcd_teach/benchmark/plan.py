@@ -18,6 +18,8 @@ from kcd_teach.fingerprints import code_fingerprint
 from kcd_teach.training import LARGEST_SEED
 
 MOST_SEEDS = 10_000
+NORMALISED = 2
+"""Samples that BatchNorm needs: one alone has no variance."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +57,13 @@ class Plan:
 
     def check_batches(self, num_samples: int) -> None:
         """Raise ValueError if some epoch of a row would end with a batch that is too small for its method."""
-        needed = {f"row={row.name!r}": (row, distiller_class(row.method).needs.smallest_batch if row.method else 2)
-                  for row in self.rows}  # fmt: skip
-        for name, (row, of_method) in needed.items():
-            least = max(2, of_method)  # BatchNorm has no variance of one sample
+        for row in self.rows:
+            least = max(distiller_class(row.method).needs.smallest_batch if row.method else 0, NORMALISED)
             for count in sorted({num_samples, *row.shown(num_samples, self.scale.epochs)}):
                 last = count % self.scale.batch_size or self.scale.batch_size
                 if last < least:
                     raise ValueError(
-                        f"{name} needs batches of at least {least}, but batch_size={self.scale.batch_size} "
+                        f"row={row.name!r} needs batches of at least {least}, but batch_size={self.scale.batch_size} "
                         f"leaves a last one of {last} of {count} images; choose another batch_size"
                     )
 
