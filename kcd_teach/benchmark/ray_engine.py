@@ -19,6 +19,8 @@ from kcd_teach.benchmark.finishing import unwatched
 STARTS = 3
 """Attempts to start Ray: its parts wait 15 seconds for each other, too short at times on a busy machine. What a failed
 attempt leaves behind ends with this process."""
+PATIENCE = 30.0
+"""Seconds after which what has not stopped is asked again: Ray loses a request that meets a run just as it begins."""
 PARTS = 10_000
 """Into so many parts Ray can divide a GPU."""
 SHARED_MEMORY = 100 * 2**20
@@ -85,10 +87,10 @@ class Ray:
     def __exit__(self, *error: object) -> None:
         """Stop what runs, at the latest after its epoch, and wait for it."""
         try:
-            for reference in self._waiting:
-                self._ray.cancel(reference)  # an interrupt, which training hears between two batches
-            if self._waiting:
-                self._ray.wait(self._waiting, num_returns=len(self._waiting))
+            while self._waiting:
+                for reference in self._waiting:
+                    self._ray.cancel(reference)  # an interrupt, which training hears between two batches
+                _, self._waiting = self._ray.wait(self._waiting, num_returns=len(self._waiting), timeout=PATIENCE)
         finally:
             if self._mark is not None:
                 self._mark.unlink(missing_ok=True)

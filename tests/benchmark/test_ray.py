@@ -151,7 +151,27 @@ def begins_too_late(folder: Path, watch):
         time.sleep(0.01)
 
 
-def test_an_interrupt_stops_what_runs_and_drops_the_rest(tmp_path):
+def test_what_did_not_hear_that_it_should_stop_is_asked_again(tmp_path, monkeypatch, cluster):
+    monkeypatch.setattr(ray_engine, "PATIENCE", 1.0)
+    asked = []
+
+    def deaf(reference, real=cluster.cancel):
+        asked.append(reference)
+        if len(asked) > 1:
+            real(reference)
+
+    monkeypatch.setattr(cluster, "cancel", deaf)
+    with pytest.raises(KeyboardInterrupt, match="pressed"), Ray() as engine:  # noqa: PT012
+        engine.place("cpu", tmp_path)
+        for _ in engine.run({"0": partial(begins_too_late, tmp_path), "1": works}):
+            while not list(tmp_path.glob("*.late")):
+                time.sleep(0.01)
+            raise KeyboardInterrupt("pressed")
+    assert len(asked) == 2
+
+
+def test_an_interrupt_stops_what_runs_and_drops_the_rest(tmp_path, monkeypatch):
+    monkeypatch.setattr(ray_engine, "PATIENCE", 5.0)
     jobs = (runs_until_it_is_stopped, waits_for, *[begins_too_late] * 4)
     Store(tmp_path)
     with pytest.raises(KeyboardInterrupt, match="pressed"), Ray() as engine:  # noqa: PT012
