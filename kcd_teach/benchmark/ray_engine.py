@@ -5,6 +5,7 @@ import math
 import os
 import platform
 import re
+import signal
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -154,6 +155,9 @@ def _import_ray(alone: bool) -> ModuleType:
 
 def _in_worker(job: Job, mark: Path, version: str) -> Result:
     """Runs in a process of the cluster, after a look at whether it belongs to this plan."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # What a shell starts in the background, and all that it starts, is deaf to interrupts; Ray stops runs by them.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if version != __version__:
         raise RuntimeError(f"{platform.node()} has kcd_teach {__version__}, the plan {version}; install the same one")
     if not mark.exists():

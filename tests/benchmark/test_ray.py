@@ -170,6 +170,16 @@ def test_what_did_not_hear_that_it_should_stop_is_asked_again(tmp_path, monkeypa
     assert len(asked) == 2
 
 
+def test_a_worker_that_was_started_deaf_to_interrupts_hears_them(tmp_path):
+    mark, before = tmp_path / "mark", signal.signal(signal.SIGINT, signal.SIG_IGN)
+    mark.touch()
+    try:
+        assert ray_engine._in_worker(works, mark, ray_engine.__version__)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_an_interrupt_stops_what_runs_and_drops_the_rest(tmp_path, monkeypatch):
     monkeypatch.setattr(ray_engine, "PATIENCE", 5.0)
     jobs = (runs_until_it_is_stopped, waits_for, *[begins_too_late] * 4)
