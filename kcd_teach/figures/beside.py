@@ -83,7 +83,7 @@ def _explain(axes: Axes, apart: str, several: bool) -> None:
     """A legend above the first panel; ``several`` if any cell has more than one run, hence an interval."""
     if not apart:
         axes.plot([], [], "s", markersize=6, markerfacecolor="none", color=colour("dropped"), label="published")
-    ours = "ours, 95 % interval" if several else "ours, one run"
+    ours = "ours, 95 % interval" if several else "ours"
     axes.errorbar([], [], xerr=[], fmt="o", markersize=6, color=colour("kept"), label=ours)
     axes.figure.legend(loc="outside upper right", fontsize=9, ncols=2, handletextpad=0.3)
 
