@@ -21,7 +21,7 @@ STARTS = 3
 """Attempts to start Ray: its parts wait 15 seconds for each other, too short at times on a busy machine. What a failed
 attempt leaves behind ends with this process."""
 PATIENCE = 30.0
-"""Seconds after which what has not stopped is asked again: Ray loses a request that meets a run just as it begins."""
+"""Seconds after which what has not stopped is asked again, in case a request was lost."""
 PARTS = 10_000
 """Into so many parts Ray can divide a GPU."""
 SHARED_MEMORY = 100 * 2**20
