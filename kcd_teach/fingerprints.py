@@ -15,9 +15,10 @@ _KNOWN: WeakKeyDictionary[Dataset, str] = WeakKeyDictionary()
 
 
 RESULTS_COME_FROM = (
-    "condensation/*.py", "distillers/*.py", "models/*.py", "answers.py", "augment.py", "batches.py", "datasets.py",
+    "condensation/*.py", "distillers/*.py", "models/*.py", "_run_checks.py", "answers.py", "augment.py", "batches.py", "datasets.py",
     "engine.py", "knowledge.py", "negatives.py", "preparation.py", "protocol.py", "recipe.py", "saved_run.py",
     "training.py", "benchmark/pairs.py", "benchmark/rows.py", "benchmark/scales.py", "benchmark/units.py",
+    "benchmark/finishing.py",
 )  # fmt: skip
 """The files of this package that can change what a run ends with."""
 

@@ -172,7 +172,7 @@ class RunPanel:
                           ends=stage_ends(prepared) if prepared else None, running=self._live.curves(pair))  # fmt: skip
 
     def _prepared(self) -> Prepared | None:
-        """The plan with its teachers; None before they are ready, or if the folder was last used for another plan."""
+        """The plan as its folder has it; None before it was started, or if that was last used for another plan."""
         try:
             found = Prepared.load(self._store)
         except (FileNotFoundError, ValueError):  # a damaged one is written anew when the plan starts

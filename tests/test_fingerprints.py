@@ -1,5 +1,6 @@
 """A fingerprint changes with what it stands for, and with nothing else."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -38,6 +39,26 @@ def test_code_counts_and_its_comments_do_not(code, file, old, new, same):
     assert old in text
     (package / file).write_text(text.replace(old, new))
     assert (fingerprint() == before) is same
+
+
+def test_what_a_run_imports_is_hashed_or_cannot_change_its_end():
+    package = Path(fingerprints.__file__).parent
+    hashed = {path for pattern in fingerprints.RESULTS_COME_FROM for path in package.glob(pattern)}
+    harmless = {  # checks, files, names and places
+        "_checks.py", "_files.py", "__init__.py", "checkpoints.py", "fingerprints.py", "benchmark/store.py",
+        "benchmark/teachers.py", "benchmark/published.py",
+    }  # fmt: skip
+    reached, ahead = set(), {package / "benchmark" / "units.py"}
+    while ahead:
+        path = ahead.pop()
+        reached.add(path)
+        names = re.findall(r"^\s*from (kcd_teach[\w.]*) import", path.read_text(), re.MULTILINE)
+        modules = [package.parent.joinpath(*name.split(".")) for name in names]
+        found = [m.with_suffix(".py") if m.with_suffix(".py").exists() else m / "__init__.py" for m in modules]
+        ahead |= set(found) - reached
+    left = {path.relative_to(package).as_posix() for path in reached - hashed}
+    assert len(reached) > 40
+    assert left <= harmless, left - harmless
 
 
 def test_every_pattern_finds_a_file():

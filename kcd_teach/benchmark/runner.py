@@ -18,7 +18,7 @@ from kcd_teach.benchmark.plan import Plan, Prepared
 from kcd_teach.benchmark.scales import Scale
 from kcd_teach.benchmark.sizes import check_room
 from kcd_teach.benchmark.store import Store, key_of
-from kcd_teach.benchmark.teachers import Root, Teacher, load_published, train_teacher
+from kcd_teach.benchmark.teachers import Root, Teacher, find_teacher, load_published, train_teacher
 from kcd_teach.benchmark.units import execute
 from kcd_teach.fingerprints import fingerprint_of
 
@@ -78,13 +78,14 @@ def run_plan(
     root = None if root is None else Path(root).absolute()
     dataset = plan.scale.images(root)
     plan.check_batches(len(dataset.train_images))
+    check_room(plan, dataset, store.folder, engine.here if engine else workers)
     given = _published(plan, checkpoints or {}, store, root, device_here(None if engine else asked))
-    engine = engine or (Pool(workers, quiet) if workers > 1 else Serial(watch, quiet))
-    check_room(plan, dataset, store.folder, engine.here)
-    prepared = Prepared(plan, fingerprint_of(dataset), len(dataset.train_images), given)
+    before = {name: find_teacher(name, plan.scale, store, root=root) for name in plan.teachers}
+    known = {name: teacher for name, teacher in before.items() if teacher is not None}
+    prepared = Prepared(plan, fingerprint_of(dataset), len(dataset.train_images), {**known, **given})
     if remember:
-        prepared.save(store)  # already now, so that a table can be asked for while teachers are trained
-    with engine as chosen:
+        prepared.save(store)  # already now, so that a table can be asked for while other teachers are trained
+    with engine or (Pool(workers, quiet) if workers > 1 else Serial(watch, quiet)) as chosen:
         place = chosen.place(asked, store.folder)
         trained = _train_teachers(plan, [name for name in plan.teachers if name not in given], store, root, place,
                                   chosen, quiet)  # fmt: skip

@@ -5,6 +5,7 @@ import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,6 +22,7 @@ from kcd_teach.engine import Engine
 from kcd_teach.fingerprints import fingerprint_of, hash_of
 from kcd_teach.knowledge import accuracy
 from kcd_teach.models import create_model, list_models, load_checkpoint, load_weights, save_weights
+from kcd_teach.recipe import Recipe
 from kcd_teach.training import Distillation, distill
 
 Root = str | Path | None
@@ -88,9 +90,9 @@ def train_teacher(
     check_at_least("seed", seed, 0)
     dataset = scale.images(root)
     recipe = scale.recipe(rate_of(network), scale.teacher_epochs)
-    config = configured(teacher=network, recipe=dataclasses.asdict(recipe), images=fingerprint_of(dataset), seed=seed)
+    config = _config(network, recipe, dataset, seed)
     key = key_of(config)
-    file = store.folder / "teachers" / f"{network}-{key}.json"
+    file = _record_file(network, config, store)
 
     def start(checkpoint: Path) -> Distillation:
         fresh = create_model(network, len(dataset.classes), dataset.in_channels, seed=seed)
@@ -106,6 +108,25 @@ def train_teacher(
         if mine:
             store.discard(key)
         return read_teacher(file) if file.exists() else None
+
+
+def find_teacher(network: str, scale: Scale, store: Store, *, root: Root = None) -> Teacher | None:
+    """The teacher of seed 0 that was trained here before; None without one, or if its record is damaged."""
+    recipe = scale.recipe(rate_of(network), scale.teacher_epochs)
+    file = _record_file(network, _config(network, recipe, scale.images(root), seed=0), store)
+    try:
+        return read_teacher(file)
+    except (ValueError, FileNotFoundError):  # training says what is wrong, and mends it
+        return None
+
+
+def _config(network: str, recipe: Recipe, dataset: Dataset, seed: int) -> dict[str, Any]:
+    """All that the weights of a teacher depend on."""
+    return configured(teacher=network, recipe=dataclasses.asdict(recipe), images=fingerprint_of(dataset), seed=seed)
+
+
+def _record_file(network: str, config: dict[str, Any], store: Store) -> Path:
+    return store.folder / "teachers" / f"{network}-{key_of(config)}.json"
 
 
 def load_published(

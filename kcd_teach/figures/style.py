@@ -71,21 +71,6 @@ def colour(role: str) -> str:
     return ROLES[role].colour
 
 
-def contrast(one: Any, other: Any) -> float:
-    """How well two colours stand out from each other, 1 to 21 (WCAG 2.1, relative luminance).
-
-    >>> round(contrast("white", "black"), 6)
-    21.0
-    """
-    low, high = sorted(_luminance(mpl.colors.to_rgb(tint)) for tint in (one, other))
-    return (high + 0.05) / (low + 0.05)
-
-
-def _luminance(rgb: tuple[float, float, float]) -> float:
-    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in rgb]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
 @styled
 def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **grid: Any) -> tuple[Figure, list[Axes]]:
     """An empty figure in the style of the course, made without pyplot's global state.

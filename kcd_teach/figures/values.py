@@ -6,10 +6,13 @@ import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from scipy import stats
+from seaborn.utils import relative_luminance
 
 from kcd_teach.figures.picture import Picture
-from kcd_teach.figures.style import ROLES, VALUE_MAP, colour, contrast, new_figure, styled
+from kcd_teach.figures.style import ROLES, VALUE_MAP, colour, new_figure, styled
 
+MIDDLE = 0.179
+"""Relative luminance on which black and white stand out equally well (WCAG 2.1: contrast 4.6)."""
 _TINTS = ("kept", "student", "mixed", "dropped", "teacher")
 
 
@@ -73,7 +76,7 @@ def _write_legibly(axes: Axes) -> None:
     """Numbers of a heat map in black or white, whichever stands out more (seaborn keeps white far too long)."""
     cells = axes.collections[0]
     for number, tint in zip(axes.texts, cells.get_facecolor(), strict=True):
-        number.set_color(max("white", "black", key=lambda ink: contrast(ink, tint)))
+        number.set_color("black" if relative_luminance(tint) > MIDDLE else "white")
 
 
 @styled

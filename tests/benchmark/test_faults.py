@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from kcd_teach import _files
-from kcd_teach.benchmark import Prepared, Store, execute, make_plan, make_table, run_plan, train_teacher, units
+from kcd_teach.benchmark import Prepared, Store, execute, make_plan, make_table, run_plan, runner, train_teacher, units
 from kcd_teach.benchmark.curves import epoch_curves
 from kcd_teach.benchmark.store import key_of
 from kcd_teach.models import create_model
@@ -180,6 +180,19 @@ def test_results_of_other_code_are_left_alone(tmp_path):
     assert store.records()[unit.key]["test_accuracy"] == record["test_accuracy"]
     with pytest.raises(ValueError, match="the code here differs from that of the plan"):
         execute(dataclasses.replace(unit, code="other", seed=5), tmp_path)
+
+
+def test_finished_runs_stay_in_the_table_while_other_teachers_are_trained(tmp_path, finished, monkeypatch):
+    shutil.copytree(finished, tmp_path / "copy")
+    monkeypatch.setattr(runner, "_train_teachers", press_ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "copy")
+    prepared, store = Prepared.load(Store(tmp_path / "copy")), Store(tmp_path / "copy")
+    assert make_table(prepared, store).runs == len(store.records()) == 8
+
+
+def press_ctrl_c(*arguments):
+    raise KeyboardInterrupt
 
 
 def test_a_table_can_be_asked_for_while_teachers_are_trained(tmp_path):
