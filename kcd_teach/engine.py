@@ -1,10 +1,13 @@
-"""On which device, in which precision and memory layout is computed?"""
+"""How networks are run: the device, the precision and the memory layout.
+
+The precision is what was asked for, float32 unless told otherwise, and never what happens to be faster: a result must
+not depend on the speed or the load of the machine that computes it.
+"""
 
 import contextlib
+import os
 import platform
-import time
-from collections.abc import Callable
-from functools import cache
+import warnings
 from typing import Any
 
 import torch
@@ -12,25 +15,31 @@ from torch import nn
 
 from kcd_teach._checks import check_choice
 
-PRECISIONS = ("auto", "bfloat16", "float32")
-WORTHWHILE = 1.2
-"""How many times faster bfloat16 must be to be chosen by itself."""
+PRECISIONS = ("float32", "bfloat16")
+ISA_WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
+"""Values of ``ONEDNN_MAX_CPU_ISA``, which forbids newer instructions to the library that convolves."""
 
 
 class Engine:
-    """How networks are run on a device: channels last in memory, and convolutions in bfloat16 where that is faster.
+    """How networks are run on a device: channels last in memory, and convolutions in bfloat16 if that is asked for.
 
     Losses, entropies and statistics are always computed in float32, and weights are kept in float32.
 
     Args:
         device: where to compute.
-        precision: ``"float32"``, ``"bfloat16"``, or ``"auto"`` for what :func:`fastest_precision` finds on this device.
+        precision: ``"float32"`` or ``"bfloat16"``. A processor without instructions for bfloat16 emulates it, several
+            times slower than float32 and with the same results up to rounding; that is warned about.
     """
 
-    def __init__(self, device: torch.device | str, precision: str = "auto") -> None:
+    def __init__(self, device: torch.device | str, precision: str = "float32") -> None:
         check_choice("precision", precision, PRECISIONS)
         self.device = torch.device(device)
-        self.precision = fastest_precision(str(self.device)) if precision == "auto" else precision
+        self.precision = precision
+        if precision == "bfloat16" and not has_bfloat16(self.device):
+            warnings.warn(
+                f"{self.name} has no instructions for bfloat16 and emulates it, which is slower than float32",
+                stacklevel=2,
+            )
 
     @property
     def name(self) -> str:
@@ -56,37 +65,14 @@ class Engine:
         return f"Engine({self.device}, {self.precision})"
 
 
-@cache
-def fastest_precision(device: str) -> str:
-    """``"bfloat16"`` if this device trains a small convolution clearly faster in it, else ``"float32"``; probed once.
+def has_bfloat16(device: torch.device | str) -> bool:
+    """Does this device have instructions for bfloat16, so that nothing has to be emulated?
 
-    Processors without instructions for bfloat16 emulate it, many times slower than float32.
+    Where torch cannot tell, as on processors that it does not describe, the answer is yes.
     """
-    if torch.device(device).type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
-        return "float32"
-    full, half = (_probe(torch.device(device), enabled) for enabled in (False, True))
-    return "bfloat16" if full > WORTHWHILE * half else "float32"
-
-
-def _probe(device: torch.device, enabled: bool) -> float:
-    """Seconds of a forward and a backward pass through two convolutions, the least of a few."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        convolutions = nn.Sequential(nn.Conv2d(32, 32, 3), nn.BatchNorm2d(32), nn.ReLU(), nn.Conv2d(32, 32, 3))
-        convolutions = convolutions.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        images = torch.randn(32, 32, 16, 16, device=device).contiguous(memory_format=torch.channels_last)
-
-    def step() -> None:
-        with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
-            convolutions(images).float().square().mean().backward()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-
-    step()
-    return min(_timed(step) for _ in range(3))
-
-
-def _timed(work: Callable[[], None]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+    if torch.device(device).type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in ISA_WITHOUT_BFLOAT16:
+        return False
+    known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(known.get("avx512_bf16", True) or known.get("amx_bf16", True))

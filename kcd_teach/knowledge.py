@@ -40,7 +40,7 @@ class Knowledge:
 
     def __init__(
         self, teacher: nn.Module, dataset: Dataset, store: str = "off", *, folder: Path | None = None,
-        precision: str = "auto",
+        precision: str = "float32",
     ) -> None:  # fmt: skip
         check_choice("store", store, STORES)
         self.store = store

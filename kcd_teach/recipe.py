@@ -24,8 +24,7 @@ class Recipe:
         decay: that factor.
         drop_last: leave out an incomplete last batch.
         augment: random crop and flip; ``False`` shows every image as it is.
-        precision: in which networks are run: ``"float32"``, ``"bfloat16"``, or ``"auto"`` for the faster one on the
-            device (:func:`kcd_teach.engine.fastest_precision`).
+        precision: in which networks are run, ``"float32"`` or ``"bfloat16"`` (:class:`kcd_teach.engine.Engine`).
         compile: run the student through ``torch.compile``, which takes a minute to start and then saves some 5 %.
     """
 
@@ -38,7 +37,7 @@ class Recipe:
     decay: float = 0.1
     drop_last: bool = False
     augment: bool = True
-    precision: str = "auto"
+    precision: str = "float32"
     compile: bool = False
 
     def __post_init__(self) -> None:

@@ -1,39 +1,48 @@
+import warnings
+
 import pytest
 import torch
 from torch import nn
 
 from kcd_teach import engine as module
+from kcd_teach.benchmark.scales import SCALES
 from kcd_teach.distillers import create_distiller, list_distillers
-from kcd_teach.engine import Engine, fastest_precision
+from kcd_teach.engine import Engine
+from kcd_teach.knowledge import Knowledge
 from kcd_teach.models import create_model
 from kcd_teach.recipe import Recipe
 from kcd_teach.training import distill
 from tests.tiny import outcome, same, tiny_dataset, tiny_networks, tiny_run
 
+EMULATED = "has no instructions for bfloat16 and emulates it, which is slower than float32"
 
-def test_auto_is_probed_once_and_says_what_it_found(monkeypatch):
-    probes = []
-    monkeypatch.setattr(module, "_probe", lambda device, enabled: probes.append(enabled) or (1.0 if enabled else 2.0))
-    fastest_precision.cache_clear()
-    try:
-        assert Engine("cpu").precision == Engine("cpu", "auto").precision == "bfloat16"
-        assert probes == [False, True]
-    finally:
-        fastest_precision.cache_clear()
+
+def test_float32_is_the_default_everywhere():
+    dataset, (_, teacher) = tiny_dataset(), tiny_networks()
+    assert Engine("cpu").precision == Recipe().precision == Knowledge(teacher, dataset).engine.precision == "float32"
+    assert {scale.precision for scale in SCALES.values()} == {"float32"}
 
 
 @pytest.mark.parametrize(
-    ("full", "half", "chosen"), [(2.0, 1.0, "bfloat16"), (1.1, 1.0, "float32"), (1.0, 9.0, "float32")]
+    ("capabilities", "limit", "native"),
+    [
+        ({"avx512_bf16": True, "amx_bf16": False}, "", True),
+        ({"avx512_bf16": False, "amx_bf16": True}, "DEFAULT", True),
+        ({"avx512_bf16": False, "amx_bf16": False}, "", False),
+        ({"avx512_bf16": True, "amx_bf16": True}, "avx2", False),
+        ({"avx512_bf16": True, "amx_bf16": True}, "AVX512_CORE", False),
+        ({"avx512_bf16": True, "amx_bf16": True}, "AVX512_CORE_BF16", True),
+        ({}, "", True),  # a processor that torch does not describe
+    ],
 )
-def test_bfloat16_is_chosen_only_if_it_is_clearly_faster(monkeypatch, full, half, chosen):
-    monkeypatch.setattr(module, "_probe", lambda device, enabled: half if enabled else full)
-    assert fastest_precision.__wrapped__("cpu") == chosen
-
-
-def test_the_real_probe_leaves_the_random_state_alone():
-    before = torch.get_rng_state()
-    assert fastest_precision.__wrapped__("cpu") in ("bfloat16", "float32")
-    assert torch.equal(torch.get_rng_state(), before)
+def test_bfloat16_is_warned_about_where_it_is_emulated(monkeypatch, capabilities, limit, native):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        Engine("cpu", "float32")
+        Engine("cpu", "bfloat16")
+    assert [str(one.message) for one in said] == ([] if native else [f"{Engine('cpu').name} {EMULATED}"])
 
 
 def test_networks_are_laid_out_channels_last_and_say_the_same():
