@@ -3,9 +3,12 @@
 import difflib
 import math
 import numbers
+import operator
 import re
 from collections.abc import Iterable
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,18 +23,27 @@ def check_choice(argument: str, value: object, allowed: Iterable[str]) -> None:
     raise ValueError(f"{argument}={value!r} is unknown{hint} Known: {', '.join(names)}")
 
 
-def check_at_least(argument: str, value: int, least: int) -> None:
-    """Raise unless ``value`` is a whole number of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{argument} must be a whole number, got {value!r}")
-    if value < least:
+def check_at_least(argument: str, value: Any, least: int) -> int:
+    """A whole number of Python, NumPy or PyTorch as an ``int``; raises if it is smaller than ``least``.
+
+    What is kept of an argument is what this returns: a number of another library could be used, but not saved.
+    """
+    try:
+        if isinstance(value, bool | np.bool_) or getattr(value, "dtype", None) is torch.bool:
+            raise TypeError
+        number = operator.index(value)
+    except (TypeError, RuntimeError) as error:
+        raise TypeError(f"{argument} must be a whole number, got {value!r}") from error
+    if number < least:
         raise ValueError(f"{argument} must be at least {least}, got {value}")
+    return number
 
 
-def check_at_most(argument: str, value: int, most: int) -> None:
-    """Raise ValueError unless a whole number is at most ``most``."""
+def check_at_most(argument: str, value: int, most: int) -> int:
+    """A whole number as it is; raises ValueError if it is larger than ``most``."""
     if value > most:
         raise ValueError(f"{argument} must be at most {most:,}, got {value:,}")
+    return value
 
 
 def check_device(device: str) -> None:
@@ -44,14 +56,31 @@ def check_device(device: str) -> None:
         raise ValueError(f"device={device!r} is not there: this machine has {known} that torch can use")
 
 
-def check_between(argument: str, value: float, low: float, high: float, *, open_low: bool = False) -> None:
-    """Raise unless ``value`` is a finite number and ``low <= value <= high`` (``low < value`` if ``open_low``)."""
-    if not isinstance(value, numbers.Real):
-        raise TypeError(f"{argument} must be a number, got {value!r}")
-    above = low < value if open_low else low <= value
-    if not (above and value <= high and math.isfinite(value)):
+def check_between(argument: str, value: Any, low: float, high: float, *, open_low: bool = False) -> float:
+    """A finite number of Python, NumPy or PyTorch as a ``float``; raises unless ``low <= value <= high``.
+
+    With ``open_low``, ``low`` itself is refused. What is kept of an argument is what this returns, as for
+    :func:`check_at_least`.
+    """
+    scalar = isinstance(value, Tensor | np.ndarray) and value.ndim == 0
+    try:
+        if isinstance(value, bool | np.bool_) or not (scalar or isinstance(value, numbers.Real)):
+            raise TypeError
+        number = float(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{argument} must be a number, got {value!r}") from error
+    above = low < number if open_low else low <= number
+    if not (above and number <= high and math.isfinite(number)):
         closing = ")" if math.isinf(high) else "]"
         raise ValueError(f"{argument} must be in {'(' if open_low else '['}{low:g}, {high:g}{closing}, got {value}")
+    return number
+
+
+def check_truth(argument: str, value: Any) -> bool:
+    """``True`` or ``False`` of Python or NumPy as a ``bool``; raises TypeError for anything else, such as 1 or a text."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{argument} must be True or False, got {value!r}")
+    return bool(value)
 
 
 class NotFinite(ValueError, FloatingPointError):  # noqa: N818

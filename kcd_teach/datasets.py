@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from platformdirs import user_cache_path
 from torch import Tensor
 
-from kcd_teach._checks import check_at_least, check_choice
+from kcd_teach._checks import check_at_least, check_between, check_choice
 from kcd_teach._files import written_whole
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels", "classes")
@@ -22,13 +23,18 @@ ARRAYS = ("train_images", "train_labels", "test_images", "test_labels", "classes
 class Dataset:
     """A labelled set of images in memory. Sample ids are positions in ``train_images``, 0 .. N-1.
 
+    Images and labels may be given as NumPy arrays, which are copied, and classes, mean and std as any sequence.
+
     Attributes:
         name: as given to :func:`load_dataset`.
-        train_images, test_images: uint8 [N, C, H, W].
+        train_images, test_images: uint8 [N, C, H, W], at least one of each.
         train_labels, test_labels: int64 [N], 0 .. number of classes - 1.
-        classes: names, in order of label.
-        mean, std: per channel, of pixels scaled to 0 .. 1.
-        padding: pixels of black border for random crops.
+        classes: names, in order of label, at least two.
+        mean, std: per channel, of pixels scaled to 0 .. 1, so in 0 .. 1 themselves; std is not 0.
+        padding: pixels of black border for random crops, at least 0.
+
+    Raises:
+        ValueError, TypeError: anything else, named with what was given.
     """
 
     name: str
@@ -42,8 +48,25 @@ class Dataset:
     padding: int
 
     def __post_init__(self) -> None:
+        for name in ("train_images", "train_labels", "test_images", "test_labels"):
+            object.__setattr__(self, name, _as_tensor(name, getattr(self, name)))
+        plain = {
+            "classes": tuple(str(name) for name in _as_tuple("classes", self.classes)),
+            "mean": tuple(check_between("mean", mean, 0, 1) for mean in _as_tuple("mean", self.mean)),
+            "std": tuple(check_between("std", std, 0, 1, open_low=True) for std in _as_tuple("std", self.std)),
+            "padding": check_at_least("padding", self.padding, 0),
+        }
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
+        if len(self.classes) < 2:
+            raise ValueError(f"classes must hold at least two names, got {len(self.classes)}")
         for split in ("train", "test"):
             _check_split(split, getattr(self, f"{split}_images"), getattr(self, f"{split}_labels"), len(self.classes))
+        if (
+            len({self.train_images.device, self.train_labels.device, self.test_images.device, self.test_labels.device})
+            > 1
+        ):
+            raise ValueError("images and labels must all be on one device; Dataset.to(device) moves them together")
         shape, other = list(self.train_images.shape[1:]), list(self.test_images.shape[1:])
         if shape != other:
             raise ValueError(f"test_images must be {shape} each like train_images, got {other}")
@@ -65,7 +88,7 @@ class Dataset:
 
     def first(self, per_class: int) -> "Dataset":
         """The same data set with only the first ``per_class`` training images of every class, in their order."""
-        check_at_least("per_class", per_class, 1)
+        per_class = check_at_least("per_class", per_class, 1)
         by_class = [torch.nonzero(self.train_labels == c).flatten()[:per_class] for c in range(len(self.classes))]
         keep = torch.cat(by_class).sort().values
         return replace(self, train_images=self.train_images[keep], train_labels=self.train_labels[keep])
@@ -89,12 +112,33 @@ def _constants(mean: tuple[float, ...], std: tuple[float, ...], device: torch.de
     return torch.tensor(mean, device=device)[:, None, None], torch.tensor(std, device=device)[:, None, None]
 
 
+def _as_tensor(name: str, values: Any) -> Tensor:
+    """Images or labels as a tensor; arrays are copied, so that they can be written to without changing the data set."""
+    if isinstance(values, Tensor):
+        return values
+    if not isinstance(values, np.ndarray):
+        raise TypeError(f"{name} must be a tensor or a NumPy array, got {type(values).__name__}")
+    try:
+        return torch.tensor(values)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must hold whole numbers that torch knows, got an array of {values.dtype}") from error
+
+
+def _as_tuple(name: str, values: Any) -> tuple[Any, ...]:
+    """A sequence of any kind, and not a single text or number, as a tuple."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be a sequence with an entry for each, got {values!r}")
+    return tuple(values)
+
+
 def _check_split(split: str, images: Tensor, labels: Tensor, num_classes: int) -> None:
     if images.dtype != torch.uint8 or images.ndim != 4:
         raise ValueError(f"{split}_images must be uint8 [N, C, H, W], got {images.dtype} {list(images.shape)}")
+    if 0 in images.shape:
+        raise ValueError(f"{split}_images must hold at least one image of at least one pixel, got {list(images.shape)}")
     if labels.dtype != torch.int64 or labels.shape != (len(images),):
         raise ValueError(f"{split}_labels must be int64 [{len(images)}], got {labels.dtype} {list(labels.shape)}")
-    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
+    if not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
         wrong = labels[(labels < 0) | (labels >= num_classes)][0]
         raise ValueError(f"{split}_labels must be in 0 .. {num_classes - 1}, got {int(wrong)}")
 

@@ -1,12 +1,13 @@
 """With which settings is a network trained, and what is reported of it?"""
 
 import math
+import numbers
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 
-from kcd_teach._checks import check_at_least, check_between, check_choice
+from kcd_teach._checks import check_at_least, check_between, check_choice, check_truth
 from kcd_teach.engine import PRECISIONS
 
 
@@ -20,7 +21,8 @@ class Recipe:
         learning_rate: of the first epochs.
         momentum: of SGD, without Nesterov.
         weight_decay: on all parameters.
-        milestones: fractions of the run after which the learning rate is multiplied by ``decay``; 150, 180, 210 of 240.
+        milestones: fractions of the run, 0 .. 1, after which the learning rate is multiplied by ``decay``: after epochs
+            150, 180 and 210 of 240. The first epoch always has the full rate, however short the run is.
         decay: that factor.
         drop_last: leave out an incomplete last batch.
         augment: random crop and flip; ``False`` shows every image as it is.
@@ -41,16 +43,24 @@ class Recipe:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        check_at_least("epochs", self.epochs, 1)
-        check_at_least("batch_size", self.batch_size, 1)
-        check_between("learning_rate", self.learning_rate, 0, math.inf, open_low=True)
-        check_between("momentum", self.momentum, 0, 1)
-        check_between("weight_decay", self.weight_decay, 0, math.inf)
         check_choice("precision", self.precision, PRECISIONS)
+        milestones = (self.milestones,) if isinstance(self.milestones, numbers.Real) else tuple(self.milestones)
+        plain = {
+            "epochs": check_at_least("epochs", self.epochs, 1),
+            "batch_size": check_at_least("batch_size", self.batch_size, 1),
+            "learning_rate": check_between("learning_rate", self.learning_rate, 0, math.inf, open_low=True),
+            "momentum": check_between("momentum", self.momentum, 0, 1),
+            "weight_decay": check_between("weight_decay", self.weight_decay, 0, math.inf),
+            "milestones": tuple(check_between("milestones", milestone, 0, 1) for milestone in milestones),
+            "decay": check_between("decay", self.decay, 0, math.inf, open_low=True),
+            **{name: check_truth(name, getattr(self, name)) for name in ("drop_last", "augment", "compile")},
+        }
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
 
     def rate(self, epoch: int) -> float:
         """Learning rate of an epoch, counted from 1."""
-        passed = sum(epoch > fraction * self.epochs for fraction in self.milestones)
+        passed = sum(epoch > max(1, fraction * self.epochs) for fraction in self.milestones)
         return self.learning_rate * self.decay**passed
 
     def optimizer(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.SGD:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kcd_teach._checks import check_at_least, check_between, check_choice
+from kcd_teach._checks import check_at_least, check_between, check_choice, check_truth
 from kcd_teach.condensation import schedule, summary
 from kcd_teach.condensation.summary import Mixture
 from kcd_teach.condensation.value import ValueRecord, cost_aware_score, prediction_entropy, rank
@@ -70,19 +70,28 @@ class Condenser:
         released_steps: int = schedule.RELEASED_STEPS,
     ) -> None:
         check_choice("preset", preset, PRESETS)
-        check_between("alpha", alpha, 0, float("inf"))
-        check_between("mixing_strength", mixing_strength, 0, 1)
         check_choice("value", value, ("mean", "sum"))
         check_choice("pool", pool, ("all", "active"))
         check_choice("partners", partners, ("slice", "complement"))
         check_choice("selection", selection, ("value", "random", "lowest"))
-        check_at_least("seed", seed, 0)
-        self._counts, self._events = self._plan(preset, num_samples, ratio, stages, epochs, released_steps)
+        num_samples, epochs = check_at_least("num_samples", num_samples, 1), check_at_least("epochs", epochs, 1)
         self.config: dict[str, Any] = {
-            "num_samples": num_samples, "ratio": float(ratio), "stages": stages, "epochs": epochs, "preset": preset,
-            "alpha": alpha, "mixing": mixing, "mixing_strength": mixing_strength, "value": value, "pool": pool,
-            "partners": partners, "selection": selection, "seed": seed, "released_steps": released_steps,
-        }  # fmt: skip
+            "num_samples": num_samples,
+            "ratio": check_between("ratio", ratio, 0, 1, open_low=True),
+            "stages": check_at_least("stages", stages, 1),
+            "epochs": epochs,
+            "preset": preset,
+            "alpha": check_between("alpha", alpha, 0, float("inf")),
+            "mixing": check_truth("mixing", mixing),
+            "mixing_strength": check_between("mixing_strength", mixing_strength, 0, 1),
+            "value": value,
+            "pool": pool,
+            "partners": partners,
+            "selection": selection,
+            "seed": check_at_least("seed", seed, 0),
+            "released_steps": check_at_least("released_steps", released_steps, 1),
+        }
+        self._counts, self._events = self._plan(preset, num_samples, ratio, stages, epochs, released_steps)
         self.active = torch.arange(num_samples)
         self.mixture = Mixture()
         self.stage = 0

@@ -33,7 +33,7 @@ def paper_counts(num_samples: int, ratio: float, stages: int) -> list[int]:
     >>> paper_counts(50_000, 0.7, 6)
     [50000, 47000, 44000, 41000, 38000, 35000]
     """
-    _check(num_samples, ratio, stages)
+    num_samples, ratio, stages = _checked(num_samples, ratio, stages)
     exact = Fraction(str(float(ratio)))
     if exact * num_samples < Fraction(1, 2):
         raise ValueError(f"ratio={ratio} of {num_samples} samples keeps none; use at least {0.5 / num_samples:g}")
@@ -59,8 +59,8 @@ def released_counts(num_samples: int, ratio: float, stages: int, steps: int = RE
     >>> released_counts(50_000, 0.7, 6)
     [50000, 47500, 45000, 42500, 40000, 37500, 35000]
     """
-    _check(num_samples, ratio, stages)
-    check_at_least("steps", steps, 1)
+    num_samples, ratio, stages = _checked(num_samples, ratio, stages)
+    steps = check_at_least("steps", steps, 1)
     step = math.floor(num_samples * (1 - ratio) / steps)
     lower = math.floor(ratio * num_samples)
     if lower < 1:
@@ -77,8 +77,7 @@ def event_epochs(epochs: int, stages: int) -> list[int]:
     >>> event_epochs(240, 6)
     [40, 80, 120, 160, 200]
     """
-    check_at_least("stages", stages, 1)
-    check_at_least("epochs", epochs, 1)
+    stages, epochs = check_at_least("stages", stages, 1), check_at_least("epochs", epochs, 1)
     if stages > epochs:
         raise ValueError(f"stages must be at most epochs={epochs}, got {stages}")
     return [epochs * t // stages for t in range(1, stages)]
@@ -102,7 +101,6 @@ def relative_cost(counts: Sequence[int], epochs: int) -> float:
     return shown / (counts[0] * epochs)
 
 
-def _check(num_samples: int, ratio: float, stages: int) -> None:
-    check_at_least("num_samples", num_samples, 1)
-    check_between("ratio", ratio, 0, 1, open_low=True)
-    check_at_least("stages", stages, 1)
+def _checked(num_samples: int, ratio: float, stages: int) -> tuple[int, float, int]:
+    num_samples = check_at_least("num_samples", num_samples, 1)
+    return num_samples, check_between("ratio", ratio, 0, 1, open_low=True), check_at_least("stages", stages, 1)

@@ -13,7 +13,7 @@ from kcd_teach.protocol import Needs
 
 def contrast_needs(negatives: int, negatives_from: str) -> Needs:
     """What a contrastive method asks of the loop."""
-    check_at_least("negatives", negatives, 1)
+    negatives = check_at_least("negatives", negatives, 1)
     check_choice("negatives_from", negatives_from, ("active", "all"))
     return Needs(features=True, negatives=negatives, negatives_from=negatives_from)
 
@@ -102,12 +102,11 @@ class ContrastMemory(nn.Module):
         self, student_width: int, teacher_width: int, size: int = 128, momentum: float = 0.5, temperature: float = 0.07
     ) -> None:
         super().__init__()
-        check_at_least("size", size, 1)
-        check_between("momentum", momentum, 0, 1)
-        check_between("temperature", temperature, 0, float("inf"), open_low=True)
+        size = check_at_least("size", size, 1)
         self.student_embed = nn.Linear(student_width, size)
         self.teacher_embed = nn.Linear(teacher_width, size)
-        self.size, self.momentum, self.temperature = size, momentum, temperature
+        self.size, self.momentum = size, check_between("momentum", momentum, 0, 1)
+        self.temperature = check_between("temperature", temperature, 0, float("inf"), open_low=True)
         for name in ("student_bank", "teacher_bank"):
             self.register_buffer(name, torch.empty(0, size))
         self.register_buffer("normalisers", torch.zeros(2))

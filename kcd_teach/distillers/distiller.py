@@ -40,12 +40,10 @@ class Distiller(nn.Module):
     ) -> None:
         super().__init__()
         infinity = float("inf")
-        check_between("label_weight", label_weight, 0, infinity)
-        check_between("teacher_weight", teacher_weight, 0, infinity)
-        check_between("method_weight", method_weight, 0, infinity)
-        check_between("temperature", temperature, 0, infinity, open_low=True)
-        self.label_weight, self.teacher_weight, self.method_weight = label_weight, teacher_weight, method_weight
-        self.temperature = temperature
+        self.label_weight = check_between("label_weight", label_weight, 0, infinity)
+        self.teacher_weight = check_between("teacher_weight", teacher_weight, 0, infinity)
+        self.method_weight = check_between("method_weight", method_weight, 0, infinity)
+        self.temperature = check_between("temperature", temperature, 0, infinity, open_low=True)
 
     def forward(self, batch: Batch, student: Outputs, teacher: Outputs | None) -> Tensor:
         """Scalar loss of a batch. Cross-entropy and KD look at the unrotated views only."""

@@ -68,9 +68,8 @@ class RKD(Distiller):
 
     def __init__(self, taps: Taps, distance_weight: float = 25.0, angle_weight: float = 50.0, **weights: float) -> None:
         super().__init__(**weights)
-        check_between("distance_weight", distance_weight, 0, float("inf"))
-        check_between("angle_weight", angle_weight, 0, float("inf"))
-        self.distance_weight, self.angle_weight = distance_weight, angle_weight
+        self.distance_weight = check_between("distance_weight", distance_weight, 0, float("inf"))
+        self.angle_weight = check_between("angle_weight", angle_weight, 0, float("inf"))
 
     def method_loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> Tensor:
         """Compare the pooled features."""

@@ -178,12 +178,10 @@ class SSKD(Distiller):
         teacher_weight: float = 0.9, **weights: float,
     ) -> None:  # fmt: skip
         super().__init__(label_weight, teacher_weight, **weights)
-        check_between("transformed_weight", transformed_weight, 0, float("inf"))
-        check_between("similarity_weight", similarity_weight, 0, float("inf"))
-        check_between("transformed_ratio", transformed_ratio, 0, 1)
-        check_between("similarity_ratio", similarity_ratio, 0, 1)
-        self.transformed_weight, self.similarity_weight = transformed_weight, similarity_weight
-        self.transformed_ratio, self.similarity_ratio = transformed_ratio, similarity_ratio
+        self.transformed_weight = check_between("transformed_weight", transformed_weight, 0, float("inf"))
+        self.similarity_weight = check_between("similarity_weight", similarity_weight, 0, float("inf"))
+        self.transformed_ratio = check_between("transformed_ratio", transformed_ratio, 0, 1)
+        self.similarity_ratio = check_between("similarity_ratio", similarity_ratio, 0, 1)
         self.student_head, self.teacher_head = (projection_head(width) for width in taps.widths)
 
     def preparation_loss(self, batch: Batch, teacher: Outputs) -> Tensor:

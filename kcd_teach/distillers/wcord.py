@@ -143,15 +143,14 @@ class WCoRD(Distiller):
         super().__init__(teacher_weight=teacher_weight, **weights)
         self.needs = contrast_needs(negatives, negatives_from)
         check_choice("variant", variant, ("nce", "dual"))
-        check_between("global_weight", global_weight, 0, float("inf"))
-        check_between("local_weight", local_weight, 0, float("inf"))
-        check_between("regularisation", regularisation, 0, float("inf"), open_low=True)
-        check_at_least("iterations", iterations, 1)
+        self.variant = variant
+        self.global_weight = check_between("global_weight", global_weight, 0, float("inf"))
+        self.local_weight = check_between("local_weight", local_weight, 0, float("inf"))
+        self.regularisation = check_between("regularisation", regularisation, 0, float("inf"), open_low=True)
+        self.iterations = check_at_least("iterations", iterations, 1)
         self.memory = ContrastMemory(*taps.widths, size, momentum, contrast_temperature)
         spectral_norm(self.memory.student_embed)
         spectral_norm(self.memory.teacher_embed)
-        self.variant, self.regularisation, self.iterations = variant, regularisation, iterations
-        self.global_weight, self.local_weight = global_weight, local_weight
 
     def begin(self, num_samples: int) -> None:
         """Make room for both embeddings of each sample."""

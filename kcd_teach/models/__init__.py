@@ -85,11 +85,11 @@ def create_model(name: str, num_classes: int = 100, in_channels: int = 3, seed: 
     278324
     """
     check_choice("name", name, _MODELS)
-    check_at_least("num_classes", num_classes, 2)
-    check_at_least("in_channels", in_channels, 1)
+    num_classes = check_at_least("num_classes", num_classes, 2)
+    in_channels = check_at_least("in_channels", in_channels, 1)
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
-            torch.manual_seed(seed)
+            torch.manual_seed(check_at_least("seed", seed, 0))
         model = _MODELS[name](num_classes=num_classes, in_channels=in_channels)
     model.name = name
     return model
