@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from kcd_teach.augment import num_views
 from kcd_teach.datasets import Dataset
-from kcd_teach.fingerprints import hash_of
+from kcd_teach.fingerprints import code_fingerprint, hash_of, make_of
 
 RESERVE = 1e9
 """Bytes that must stay free on the disk."""
+ROWS_AT_ONCE = 1_000
+"""Samples of a file that are read at once to find out what it holds."""
 
 
 class AnswerStore(Protocol):
@@ -95,6 +97,14 @@ class DiskAnswers:
         known = self._sums[place] == checksums(rows)
         return torch.from_numpy(rows).to(self.device, non_blocking=True), torch.from_numpy(known)
 
+    def some_known(self, count: int) -> tuple[Tensor, Tensor]:
+        """Ids and views, int64 [M] each with M at most ``count``, of answers that are there; the first ones."""
+        for first in range(0, len(self._sums), ROWS_AT_ONCE):
+            ids, views = np.nonzero(self._sums[first : first + ROWS_AT_ONCE])
+            if len(ids):
+                return torch.from_numpy(ids[:count] + first), torch.from_numpy(views[:count])
+        return torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64)
+
     def write(self, ids: Tensor, views: Tensor, logits: Tensor) -> None:
         """See :class:`AnswerStore`."""
         place, rows = (ids.numpy(), views.numpy()), logits.cpu().numpy()
@@ -110,10 +120,14 @@ def checksums(rows: np.ndarray) -> np.ndarray:
 
 
 def fingerprint(teacher: nn.Module, dataset: Dataset, precision: str) -> str:
-    """SHA-256 of all that a teacher's answer depends on: weights, images, normalisation, padding, precision."""
+    """SHA-256 of all that a teacher's answer depends on, as far as it can be seen without asking it.
+
+    That is its weights, layers and code, the images with their normalisation and padding, the precision, and the code
+    of this package, which says what the number of a view means.
+    """
     digest = hashlib.sha256(
-        f"{type(teacher).__name__} {hash_of(teacher)} {dataset.mean} {dataset.std} {dataset.padding} {precision} "
-        f"{list(dataset.train_images.shape)}".encode()
+        f"{make_of(teacher)} {hash_of(teacher)} {dataset.mean} {dataset.std} {dataset.padding} {precision} "
+        f"{list(dataset.train_images.shape)} {len(dataset.classes)} {code_fingerprint()}".encode()
     )
     digest.update(dataset.train_images.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

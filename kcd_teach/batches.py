@@ -33,15 +33,18 @@ def batches(
     """One epoch over the active samples, shuffled and augmented, from batch ``first`` on.
 
     Order and views of the whole epoch are drawn before the first batch, and the negatives of a batch by a generator of
-    its own, so an epoch can be entered anywhere.
+    its own, so an epoch can be entered anywhere. Where the active samples are all of one class, which leaves none to be
+    told apart from, negatives come from all samples.
     """
     needs = needs or Needs()
     # From ascending ids, not from the ranking: else batches would depend on the ranking even if nothing is dropped.
     ids = active.sort().values
     pool = None
     if needs.negatives:
-        candidates = ids if needs.negatives_from == "active" else torch.arange(len(dataset.train_labels))
-        pool = NegativePool(candidates, dataset.train_labels)
+        labels = dataset.train_labels
+        mixed_classes = bool((labels[ids.to(labels.device)] != labels[ids[0]]).any())
+        from_active = needs.negatives_from == "active" and mixed_classes
+        pool = NegativePool(ids if from_active else torch.arange(len(labels)), labels)
     ids = ids[torch.randperm(len(ids), generator=generator)]
     draw, render = (draw_rotated_views, render_rotated_views) if needs.rotations else (draw_views, render_views)
     views = draw(len(ids), dataset.padding, generator)

@@ -53,9 +53,9 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
         raise OSError(f"checkpoint {path} cannot be written ({error}); choose another file") from error
 
 
-def read_state(path: Path) -> dict[str, Any]:
+def read_state(path: Path, advice: str = "delete it to start again") -> dict[str, Any]:
     """Read what :func:`write_state` wrote; raises ValueError for a damaged file or one that could run code."""
-    state = read_torch_file(path, "delete it to start again")
+    state = read_torch_file(path, advice)
     if not isinstance(state, dict):
         raise UnusableCheckpoint(f"{path} is not a checkpoint: it holds a {type(state).__name__}")
     return state
@@ -82,7 +82,7 @@ def read_torch_file(path: Path, advice: str, legacy: bool = False) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         asked_for = re.search(r"GLOBAL (\S+)", str(error))
-        rest = f": it asks for {asked_for[1]}, which could run code" if asked_for else f"; {advice}"
+        rest = f": it asks for {asked_for[1]}, which could run code; {advice}" if asked_for else f"; {advice}"
         raise ValueError(f"{path} is damaged or holds more than tensors and plain values; refused{rest}") from error
     except OSError:
         raise

@@ -48,6 +48,13 @@ class Engine:
             return torch.cuda.get_device_name(self.device)
         return f"{self.device} ({platform.machine()})"
 
+    @property
+    def place(self) -> str:
+        """Where results are computed, to the last bit: what computes and, on a processor, with how many threads."""
+        count = torch.get_num_threads()
+        threads = "" if self.device.type == "cuda" else f", {count} thread{'s' if count > 1 else ''}"
+        return f"{self.name}{threads}"
+
     def prepare(self, network: nn.Module) -> nn.Module:
         """Move a network to the device, its convolutions laid out channels last."""
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

@@ -1,18 +1,28 @@
-"""Are these the same images, weights, code? Hashes, so that results of different ones are never mixed up."""
+"""Hashes and probes of images, networks and code, so that what belongs to different ones is never mixed up.
+
+Nothing here is remembered by the identity of an object: what was changed in place has another fingerprint.
+"""
 
 import ast
 import hashlib
+import inspect
+import textwrap
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from weakref import WeakKeyDictionary
+from types import CodeType, FunctionType
 
+import torch
 from torch import Tensor, nn
 
 from kcd_teach.datasets import Dataset
+from kcd_teach.protocol import respond
 
-_KNOWN: WeakKeyDictionary[Dataset, str] = WeakKeyDictionary()
-"""Of data sets in memory: a data set is never changed in place, so it is hashed once."""
-
+PROBES = 8
+"""Images by whose answers a network is recognised."""
+SAME = 0.02
+"""Largest difference between two answers of one network, relative to its largest answer: another device, number of threads
+or mode of multiplication (TF32) moves them by less."""
 
 RESULTS_COME_FROM = (
     "condensation/*.py", "distillers/*.py", "models/*.py", "_run_checks.py", "answers.py", "augment.py", "batches.py", "datasets.py",
@@ -46,26 +56,84 @@ def _is_text(line: ast.stmt) -> bool:
     return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
 
 
-def hash_of(network: nn.Module) -> str:
-    """SHA-256 of names, types, shapes and values of all weights and statistics."""
+def hash_of(weights: nn.Module | Mapping[str, Tensor]) -> str:
+    """SHA-256 of names, types, shapes and values of all weights and statistics of a network, or of its state."""
+    state = weights.state_dict() if isinstance(weights, nn.Module) else weights
     digest = hashlib.sha256()
-    for name, value in network.state_dict().items():
+    for name, value in state.items():
         digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
         digest.update(_bytes(value.detach()))
     return digest.hexdigest()
 
 
+def make_of(module: nn.Module) -> str:
+    """Hash of how a module is built, its weights aside: its layers with their settings, and the code of its classes."""
+    return hashlib.sha256(f"{module!r}\n{code_of(*module.modules())}".encode()).hexdigest()[:16]
+
+
+def code_of(*things: object) -> str:
+    """Hash of the classes of objects, 16 hexadecimal digits.
+
+    Classes of torch are known by name, and those of this package by :func:`code_fingerprint`.
+    """
+    kinds = {kind for thing in things for kind in type(thing).__mro__}
+    foreign = [kind for kind in kinds if kind.__module__.partition(".")[0] not in ("builtins", "torch", "kcd_teach")]
+    sources = sorted(f"{kind.__qualname__}: {_methods_of(kind)}" for kind in foreign)
+    names = sorted(f"{type(thing).__module__}.{type(thing).__qualname__}" for thing in things)
+    return hashlib.sha256("\n".join([*names, *sources]).encode()).hexdigest()[:16]
+
+
+def _methods_of(kind: type) -> str:
+    """The methods of a class, as source text where it is known (in notebooks, too), else as compiled."""
+    functions = {
+        name: getattr(member, "__func__", getattr(member, "fget", member)) for name, member in vars(kind).items()
+    }
+    return "\n".join(_source_of(value) for _, value in sorted(functions.items()) if isinstance(value, FunctionType))
+
+
+def _source_of(function: FunctionType) -> str:
+    try:
+        return _bare(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return _compiled(function.__code__)
+
+
+def _compiled(code: CodeType) -> str:
+    constants = [_compiled(part) if isinstance(part, CodeType) else repr(part) for part in code.co_consts]
+    return f"{code.co_code.hex()} {code.co_names} {constants}"
+
+
+@torch.no_grad()
+def probe(network: nn.Module, dataset: Dataset, features: bool = False) -> list[Tensor]:
+    """What a network says in eval mode about a few training images spread over the data set; its mode stays.
+
+    Returns:
+        Logits [M, C] and, if wanted, the mean of every feature map, [M, c] each, on the CPU.
+    """
+    ids = torch.linspace(0, len(dataset.train_images) - 1, PROBES).long().to(dataset.train_images.device)
+    training = network.training
+    said = respond(network.eval(), dataset.normalise(dataset.train_images[ids]), features)
+    network.train(training)
+    means = [feature.flatten(2).mean(2) if feature.ndim > 2 else feature for feature in said.features]
+    return [answer.float().cpu() for answer in (said.logits, *means)]
+
+
+def alike(ours: Tensor, theirs: Tensor) -> bool:
+    """Are two answers of networks the same up to the rounding of different machines?"""
+    if ours.shape != theirs.shape:
+        return False
+    return bool((ours - theirs).abs().max() <= SAME * theirs.abs().max())
+
+
 def fingerprint_of(dataset: Dataset) -> str:
     """SHA-256 of all that a result can depend on: images, labels, classes, normalisation, border."""
-    if dataset not in _KNOWN:
-        digest = hashlib.sha256(f"{dataset.mean} {dataset.std} {dataset.padding} {dataset.classes}".encode())
-        for name in ("train_images", "train_labels", "test_images", "test_labels"):
-            values = getattr(dataset, name)
-            digest.update(f"{name} {list(values.shape)}".encode())
-            digest.update(_bytes(values))
-        _KNOWN[dataset] = digest.hexdigest()
-    return _KNOWN[dataset]
+    digest = hashlib.sha256(f"{dataset.mean} {dataset.std} {dataset.padding} {dataset.classes}".encode())
+    for name in ("train_images", "train_labels", "test_images", "test_labels"):
+        values = getattr(dataset, name)
+        digest.update(f"{name} {list(values.shape)}".encode())
+        digest.update(_bytes(values))
+    return digest.hexdigest()
 
 
 def _bytes(values: Tensor) -> bytes:
-    return values.cpu().contiguous().numpy().tobytes()
+    return values.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()

@@ -4,12 +4,20 @@ import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
 
 from kcd_teach._checks import check_at_least, check_at_most
-from kcd_teach._run_checks import check_batches, choose_condenser, choose_distiller, choose_knowledge
+from kcd_teach._run_checks import (
+    check_networks,
+    choose_condenser,
+    choose_distiller,
+    choose_knowledge,
+    rehearse,
+    smallest_batch,
+)
 from kcd_teach.batches import batches
 from kcd_teach.checkpoints import read_state, stop_between_batches
 from kcd_teach.condensation import Condenser, KeepAll
@@ -28,6 +36,9 @@ LARGEST_SEED = 10**12
 
 PREPARATION_SEED = 50_000
 """Order and views of the preparation's epochs are drawn apart from those of the student's."""
+
+_LEARNING: WeakSet[Distiller] = WeakSet()
+"""Distillers with weights or memories of their own that belong to a run, which no other run may start from."""
 
 
 class Distillation(SavedRun, Iterator[EpochReport]):
@@ -196,18 +207,24 @@ def distill(
         One :class:`EpochReport` per epoch.
 
     Raises:
-        ValueError: arguments that do not fit together, or a checkpoint of another run.
+        ValueError: arguments that do not fit together, a step that would fail, a distiller or condenser that another run
+            has used, or a checkpoint of another run. A step is rehearsed on copies before this function returns, so
+            that what cannot work is refused here.
     """
     recipe = recipe or Recipe()
-    check_at_least("seed", seed, 0)
-    check_at_most("seed", seed, LARGEST_SEED)
+    seed = check_at_most("seed", check_at_least("seed", seed, 0), LARGEST_SEED)
     if device is not None:
         dataset = dataset.to(device)
+    check_networks(student, teacher.teacher if isinstance(teacher, Knowledge) else teacher)
     knowledge = choose_knowledge(teacher, dataset, recipe.precision)
     condenser = choose_condenser(condenser, distiller, dataset, recipe)
     student = Engine(dataset.train_images.device, recipe.precision).prepare(student)
     method = choose_distiller(distiller, student, knowledge, dataset, seed).to(dataset.train_images.device)
-    check_batches(method, condenser, dataset, recipe)
+    if method in _LEARNING:
+        raise ValueError(f"distiller {type(method).__name__} has learned in another run; make a new one for every run")
+    counts = getattr(condenser, "counts", [len(dataset.train_images)])
+    smallest = smallest_batch(counts, recipe, type(method).__name__, method.needs.smallest_batch)
+    rehearse(student, knowledge, method, dataset, recipe, smallest)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         method.begin(len(dataset.train_images))
@@ -215,6 +232,10 @@ def distill(
     run = Distillation(student, dataset, knowledge, method, condenser, recipe, seed, file)
     if run.checkpoint is not None and run.checkpoint.exists():
         run.load_state_dict(read_state(run.checkpoint))
-    else:
-        run._save()  # a place that cannot be written to fails here and not after the first epoch
+    elif run.checkpoint is not None:
+        # A place that cannot be written to, or a state that could not be read again, fails here and not after hours.
+        run._save()
+        read_state(run.checkpoint, "a part of this run keeps in its state_dict what is neither tensor nor plain value")
+    if method.state_dict():
+        _LEARNING.add(method)
     return run

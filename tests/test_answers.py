@@ -13,6 +13,7 @@ from kcd_teach import answers as module
 from kcd_teach.answers import DiskAnswers, MemoryAnswers, checksums, fingerprint, size_of
 from kcd_teach.augment import num_views
 from kcd_teach.datasets import load_dataset
+from kcd_teach.fingerprints import PROBES
 from kcd_teach.knowledge import Knowledge
 from tests.test_knowledge import IDS, IMAGES, NONE, VIEWS, Spy, asked
 from tests.tiny import outcome, same, tiny_dataset, tiny_networks, tiny_run
@@ -175,7 +176,8 @@ def test_a_warm_store_asks_the_teacher_about_mixtures_only(tmp_path):
         return [len(images) for images in teacher.asked]
 
     cold, warm = run(), run()
-    assert sum(warm) == 2 * 19 < sum(cold)  # 19 mixtures in each of the two epochs of the second stage
+    # Eight answers are asked again to see that they are this teacher's; 19 are mixtures, in each of the last two epochs.
+    assert sum(warm) == PROBES + 2 * 19 < sum(cold)
 
 
 def test_asked_twice_gives_the_same_bits(tmp_path):

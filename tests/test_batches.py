@@ -126,11 +126,13 @@ def test_contrasts_differ_between_batches_and_seeds_and_repeat_with_the_seed():
     assert not set(drawn(0)) & set(drawn(1))
 
 
-def test_contrasts_need_two_classes():
-    with pytest.raises(ValueError, match="negatives need samples of at least two classes"):
-        epoch(torch.tensor([0, 3, 6]), needs=CONTRASTED)
-    others = epoch(torch.tensor([0, 3, 6]), needs=Needs(negatives=4, negatives_from="all"))
-    assert others[0].contrasts.shape == (3, 5)
+@pytest.mark.parametrize("negatives_from", ["active", "all"])
+def test_contrasts_come_from_all_samples_where_the_active_ones_are_of_a_single_class(negatives_from):
+    needs = Needs(negatives=30, negatives_from=negatives_from)
+    (batch,) = epoch(torch.tensor([0, 3, 6]), needs=needs)
+    others = batch.contrasts[:, 1:]
+    assert bool((tiny_dataset().train_labels[others] != 0).all())
+    assert len(others.unique()) > 20
 
 
 def test_rotations_show_every_image_four_times_image_by_image():

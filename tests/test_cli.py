@@ -94,7 +94,7 @@ def test_plots_of_a_folder_finished_or_not(tmp_path, monkeypatch):
         (["bench", "--engine", "ray", "--per-gpu", "20000"], "error: per_gpu must be at most 10,000, got 20,000"),
         (
             ["bench", "--pair", "resnet8>MobileNetV2", "--classes", "3", "--per-class", "7", "--row", "Student"],
-            "error: row='Student' needs batches of at least 2, but batch_size=20 leaves a last one of 1 of 21 images",
+            "error: student cannot be trained on a batch of 1 images: Expected more than 1 value per channel when training",
         ),
         (["bench", "--checkpoint", "resnet56"], "error: checkpoint must be NETWORK=FILE"),
         (["bench", *PAIR, "--row", "KD", "--checkpoint", "mini_resnet8x3=nowhere.pth", *SMALL], "nowhere.pth"),

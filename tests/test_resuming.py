@@ -1,5 +1,6 @@
 """Runs that are interrupted, killed and continued must end where an undisturbed run ends, bit for bit."""
 
+import copy
 import os
 import re
 import signal
@@ -17,6 +18,7 @@ from kcd_teach import saved_run, training
 from kcd_teach.checkpoints import read_state, write_state
 from kcd_teach.condensation import Condenser
 from kcd_teach.knowledge import Knowledge
+from kcd_teach.training import distill
 from tests.tiny import outcome, same, tiny_dataset, tiny_networks, tiny_run
 
 PRESETS = pytest.mark.parametrize("preset", [None, "paper", "released"])
@@ -25,7 +27,10 @@ BATCHES = pytest.mark.parametrize("batch", [1, 3, 5, 6, 10, 11, 13, 16])
 
 
 class Interrupting(nn.Module):
-    """The tiny teacher, by its weights, but it presses Ctrl-C while it answers, at given calls."""
+    """The tiny teacher, by its weights, but it presses Ctrl-C while it answers, at given calls.
+
+    Only training is meant: a copy, as the rehearsal and the probe make one, presses nothing.
+    """
 
     def __init__(self, *at: int, times: int = 1) -> None:
         super().__init__()
@@ -40,6 +45,9 @@ class Interrupting(nn.Module):
 
     def state_dict(self, **settings) -> dict:
         return self.network.state_dict(**settings)
+
+    def __deepcopy__(self, memo: dict) -> nn.Module:
+        return copy.deepcopy(self.network, memo)
 
 
 @cache
@@ -265,14 +273,29 @@ def test_a_killed_process_loses_at_most_one_epoch(tmp_path):
     assert same(outcome(again), undisturbed("paper"))
 
 
-def test_a_checkpoint_from_before_origins_were_kept_is_still_good(tmp_path):
+@pytest.mark.parametrize("entry", ["origin", "teacher's answers", "student's answers", "first weights"])
+def test_a_checkpoint_that_does_not_say_what_it_belongs_to_is_refused(tmp_path, entry):
     next(tiny_run("paper", checkpoint=tmp_path / "run.pt"))
     state = read_state(tmp_path / "run.pt")
-    del state["origin"]
+    del state[entry]
     write_state(tmp_path / "run.pt", state)
-    again = tiny_run("paper", checkpoint=tmp_path / "run.pt", student_seed=7)
-    list(again)
-    assert same(outcome(again), undisturbed("paper"))
+    with pytest.raises(ValueError, match=f"this is not the checkpoint of a run; it lacks {entry}"):
+        tiny_run("paper", checkpoint=tmp_path / "run.pt")
+
+
+def test_weights_that_a_checkpoint_replaces_are_mentioned_unless_they_began_or_stopped_the_run(tmp_path, recwarn):
+    run = tiny_run("paper", checkpoint=tmp_path / "run.pt")
+    next(run)
+    tiny_run("paper", checkpoint=tmp_path / "run.pt")
+    again = distill(
+        run.student, tiny_dataset(), tiny_networks()[1], recipe=run.recipe, checkpoint=tmp_path / "run.pt",
+        condenser=Condenser(48, 0.6, 2, 4, "paper", released_steps=1),
+    )  # fmt: skip
+    assert again.epoch == 1
+    assert not recwarn.list
+    tiny_run("paper", checkpoint=tmp_path / "run.pt", student_seed=7)
+    (said,) = recwarn.list
+    assert "this student is not the one that the run in" in str(said.message)
 
 
 def test_a_place_that_cannot_be_written_to_fails_before_the_first_epoch(tmp_path):

@@ -271,14 +271,14 @@ def test_bad_logits_of_the_student_stop_the_run(preset, teacher, message):
 def test_bad_logits_of_the_teacher_stop_the_run(store):
     _, teacher = tiny_networks()
     nn.init.constant_(teacher.fc.weight, float("nan"))
-    with pytest.raises(ValueError, match="teacher_logits must be finite, but 10 of 10 rows hold NaN or infinity"):
+    with pytest.raises(ValueError, match="teacher_logits must be finite, but 2 of 2 rows hold NaN or infinity"):
         list(tiny_run("paper", Knowledge(teacher, tiny_dataset(), store)))
 
 
 def test_student_and_teacher_of_other_classes_do_not_fit():
     wrong = ConvNet((3, 4, 5), num_classes=4, in_channels=1)
-    with pytest.raises(ValueError, match=r"must have one shape, got \[10, 3\] and \[10, 4\]; do student and teacher"):
-        next(tiny_run(None, wrong))
+    with pytest.raises(ValueError, match="teacher tells apart 4 classes, but tiny has 3; create it with num_classes=3"):
+        tiny_run(None, wrong)
 
 
 def seen_condenser() -> Condenser:

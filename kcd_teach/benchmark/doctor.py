@@ -68,7 +68,7 @@ def examine(
         return
     yield _data(dataset, plan.scale)
     yield _room(plan, dataset, Path(folder), workers)
-    yield from _batches(plan, len(dataset.train_images))
+    yield from _batches(plan, dataset)
     yield from _teachers(plan, Path(folder))
     if probing and place.fine:
         yield _time(plan, dataset, workers, device, price)
@@ -120,9 +120,9 @@ def _room(plan: Plan, dataset: Dataset, folder: Path, workers: int) -> Finding:
     )
 
 
-def _batches(plan: Plan, num_samples: int) -> Iterator[Finding]:
+def _batches(plan: Plan, dataset: Dataset) -> Iterator[Finding]:
     try:
-        plan.check_batches(num_samples)
+        plan.check_batches(dataset)
     except ValueError as error:
         yield Finding("batches", str(error), fine=False)
 

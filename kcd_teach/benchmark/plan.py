@@ -7,19 +7,20 @@ from dataclasses import dataclass
 
 from kcd_teach._checks import check_at_least, check_at_most
 from kcd_teach._files import written_whole
+from kcd_teach._run_checks import rehearse, smallest_batch
 from kcd_teach.benchmark.pairs import PAIRS, Pair, find_pair
 from kcd_teach.benchmark.rows import ROWS, STUDENT, Row, find_row
 from kcd_teach.benchmark.scales import Scale, find_scale
 from kcd_teach.benchmark.store import Store
 from kcd_teach.benchmark.teachers import Teacher
 from kcd_teach.benchmark.units import Unit
-from kcd_teach.distillers import distiller_class
+from kcd_teach.datasets import Dataset
+from kcd_teach.distillers import LabelsOnly, distiller_class
 from kcd_teach.fingerprints import code_fingerprint
+from kcd_teach.models import create_model
 from kcd_teach.training import LARGEST_SEED
 
 MOST_SEEDS = 10_000
-NORMALISED = 2
-"""Samples that BatchNorm needs: one alone has no variance."""
 
 
 @dataclass(frozen=True)
@@ -55,17 +56,15 @@ class Plan:
             return ()
         return tuple(dict.fromkeys(pair.teacher for pair in self.pairs))
 
-    def check_batches(self, num_samples: int) -> None:
-        """Raise ValueError if some epoch of a row would end with a batch that is too small for its method."""
+    def check_batches(self, dataset: Dataset) -> None:
+        """Raise ValueError if some epoch of a row would end with a batch that is too small for its method or networks."""
         for row in self.rows:
-            least = max(distiller_class(row.method).needs.smallest_batch if row.method else 0, NORMALISED)
-            for count in sorted({num_samples, *row.shown(num_samples, self.scale.epochs)}):
-                last = count % self.scale.batch_size or self.scale.batch_size
-                if last < least:
-                    raise ValueError(
-                        f"row={row.name!r} needs batches of at least {least}, but batch_size={self.scale.batch_size} "
-                        f"leaves a last one of {last} of {count} images; choose another batch_size"
-                    )
+            counts = row.shown(len(dataset.train_images), self.scale.epochs)
+            least = distiller_class(row.method).needs.smallest_batch if row.method else 1
+            smallest = smallest_batch(counts, self.scale.recipe(1.0), f"row={row.name!r}", least)
+            for pair in self.pairs if smallest == 1 else ():  # which most networks cannot normalise
+                student = create_model(pair.student, len(dataset.classes), dataset.in_channels, seed=0)
+                rehearse(student, None, LabelsOnly(), dataset, self.scale.recipe(1.0), smallest)
 
 
 def make_plan(

@@ -77,7 +77,7 @@ def run_plan(
     store.make_folders()
     root = None if root is None else Path(root).absolute()
     dataset = plan.scale.images(root)
-    plan.check_batches(len(dataset.train_images))
+    plan.check_batches(dataset)
     check_room(plan, dataset, store.folder, engine.here if engine else workers)
     given = _published(plan, checkpoints or {}, store, root, device_here(None if engine else asked))
     before = {name: find_teacher(name, plan.scale, store, root=root) for name in plan.teachers}

@@ -1,5 +1,6 @@
 """The feedback loop: record what the student says, rank, summarise, stage after stage."""
 
+import warnings
 from typing import Any
 
 import torch
@@ -97,6 +98,8 @@ class Condenser:
         self.stage = 0
         self.epoch = 0
         self._record = ValueRecord(num_samples)
+        self._unseen = torch.ones(num_samples, dtype=torch.bool)
+        self._largest_batch = 0
         self._pending: list[tuple[Tensor, Tensor]] = []
         self.history = torch.full((epochs, num_samples), torch.nan) if history else None
 
@@ -111,6 +114,11 @@ class Condenser:
         if epochs % stages:
             raise ValueError(f"stages must divide epochs={epochs} in the released preset, got {stages}")
         return schedule.released_counts(num_samples, ratio, stages, steps), [*events, epochs]
+
+    @property
+    def in_use(self) -> bool:
+        """Has it recorded a value or closed an epoch?"""
+        return bool(self.epoch or self._pending or self._record.frequency.any())
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -157,18 +165,36 @@ class Condenser:
         pending, self._pending = self._pending, []
         for ids, values in ((ids.cpu(), values.cpu()) for ids, values in pending):
             self._record.add(ids, values)
+            self._unseen[ids] = False
+            self._largest_batch = max(self._largest_batch, len(ids))
             if self.history is not None:
                 self.history[self.epoch, ids] = values.float()
 
     def end_epoch(self) -> None:
-        """Close an epoch; at the end of a stage, rank all samples and plan the next stage."""
+        """Close an epoch; at the end of a stage, rank all samples and plan the next stage.
+
+        Warns at the end of a stage in which active samples were never observed.
+        """
         if self.epoch >= self.config["epochs"]:
             raise RuntimeError(f"all {self.config['epochs']} epochs have ended already")
         self._flush()
         self.epoch += 1
         if self.epoch in self._events:
             self.stage += 1
+            self._mention_unseen()
             self._summarise(self.ranking())
+
+    def _mention_unseen(self) -> None:
+        """Warn if active samples were not observed in the stage that ends, beyond what an incomplete batch leaves out."""
+        unseen = int(self._unseen[self.active].sum())
+        if unseen >= max(self._largest_batch, 1) and self.config["selection"] != "random":
+            seen = f"{unseen:,} of {len(self.active):,}" if unseen < len(self.active) else f"all {unseen:,}"
+            warnings.warn(
+                f"{seen} active samples were not observed in stage {self.stage - 1}, so their rank says little about "
+                "them: call observe (or record) for every batch; with several processes, gather ids and logits of all",
+                stacklevel=3,
+            )
+        self._unseen.fill_(True)
 
     def ranking(self) -> Tensor:
         """All ids from the most to the least valuable as of now, int64 [N] (E-step, paper Eq. 8).
@@ -214,6 +240,8 @@ class Condenser:
             "mixture": [self.mixture.boundary, self.mixture.partners, self.mixture.coefficients],
             "frequency": self._record.frequency.clone(),
             "mean": self._record.mean.clone(),
+            "unseen": self._unseen.clone(),
+            "largest_batch": self._largest_batch,
             "history": None if self.history is None else self.history.clone(),
         }
 
@@ -227,6 +255,7 @@ class Condenser:
         self.epoch, self.stage = state["epoch"], state["stage"]
         self.active, self.mixture = state["active"], Mixture(*state["mixture"])
         self._record.frequency, self._record.mean = state["frequency"].clone(), state["mean"].clone()
+        self._unseen, self._largest_batch = state["unseen"].clone(), state["largest_batch"]
         self.history = None if self.history is None else state["history"].clone()
 
     def __repr__(self) -> str:

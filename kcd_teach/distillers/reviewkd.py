@@ -28,11 +28,11 @@ PAIR_WEIGHTS = {
 
 
 def hierarchical_context_loss(student_feature: Tensor, teacher_feature: Tensor) -> Tensor:
-    """Weighted mean of squared differences of two maps [B, C, h, h]: as they are, and average-pooled to 4, 2, 1 pixels.
+    """Weighted mean of squared differences of two maps [B, C, h, w]: as they are, and average-pooled to 4, 2, 1 pixels.
 
-    Weights 1, 1/2, 1/4, ..; sizes that are not smaller than h are left out.
+    Weights 1, 1/2, 1/4, ..; sizes that are not smaller than the height h are left out.
     """
-    height = student_feature.shape[-1]
+    height = student_feature.shape[-2]
     losses = [F.mse_loss(student_feature, teacher_feature)]
     for size in (4, 2, 1):
         if size < height:
@@ -50,7 +50,7 @@ def reviewkd_loss(student_features: Sequence[Tensor], teacher_features: Sequence
     .. math:: sum_l HCL(u_l, f_l),   HCL = weighted mean of mean squared differences at full size and pooled to 4, 2, 1
 
     Args:
-        student_features: u, the fused maps of the student, [B, C, h, h] each, shallow to deep.
+        student_features: u, the fused maps of the student, [B, C, h, w] each, shallow to deep.
         teacher_features: f, pre-activation, of the same shapes; no gradient flows into them.
 
     Returns:
@@ -90,15 +90,15 @@ class Fusion(nn.Module):
         self.conv2 = nn.Sequential(widen, nn.BatchNorm2d(teacher_width))
         self.attention = None if deepest else nn.Sequential(nn.Conv2d(2 * width, 2, 1), nn.Sigmoid())
 
-    def forward(self, feature: Tensor, deeper: Tensor | None, teacher_size: int) -> tuple[Tensor, Tensor]:
-        """Map [B, s, h, h] and what is left of the deeper level to ([B, t, H, H], what is left for the next)."""
+    def forward(self, feature: Tensor, deeper: Tensor | None, teacher_sides: torch.Size) -> tuple[Tensor, Tensor]:
+        """Map [B, s, h, w] and what is left of the deeper level to ([B, t, H, W], what is left for the next)."""
         x = self.conv1(feature)
         if self.attention is not None and deeper is not None:
             y = F.interpolate(deeper, size=x.shape[-2:], mode="nearest")
             ours, theirs = self.attention(torch.cat([x, y], dim=1)).chunk(2, dim=1)
             x = x * ours + y * theirs
-        if x.shape[-1] != teacher_size:
-            x = F.interpolate(x, size=(teacher_size, teacher_size), mode="nearest")
+        if x.shape[-2:] != teacher_sides:
+            x = F.interpolate(x, size=teacher_sides, mode="nearest")
         return self.conv2(x), x
 
 
@@ -115,12 +115,12 @@ class Review(nn.Module):
         last = len(levels) - 1
         self.fusions = nn.ModuleList(Fusion(s[0], t[0], width, i == last) for i, (s, t) in enumerate(levels))
 
-    def forward(self, features: Sequence[Tensor], teacher_sizes: Sequence[int]) -> list[Tensor]:
+    def forward(self, features: Sequence[Tensor], teacher_sides: Sequence[torch.Size]) -> list[Tensor]:
         """Fused maps, shallow to deep, of the student's features [B, c, h, w] or [B, D]."""
         fused: list[Tensor] = []
         left: Tensor | None = None
-        for fusion, feature, size in reversed(list(zip(self.fusions, features, teacher_sizes, strict=True))):
-            out, left = fusion(as_map(feature), left, size)
+        for fusion, feature, sides in reversed(list(zip(self.fusions, features, teacher_sides, strict=True))):
+            out, left = fusion(as_map(feature), left, sides)
             fused.insert(0, out)
         return fused
 
@@ -155,5 +155,5 @@ class ReviewKD(Distiller):
     def method_loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> Tensor:
         """Compare f1 .. f_last."""
         targets = [as_map(feature) for feature in teacher.features[1:]]
-        fused = self.review(student.features[1:], [target.shape[-1] for target in targets])
+        fused = self.review(student.features[1:], [target.shape[-2:] for target in targets])
         return self.warmup * reviewkd_loss(fused, targets)

@@ -98,9 +98,11 @@ def _shapes(
 
 
 def to_common_size(student_feature: Tensor, teacher_feature: Tensor) -> tuple[Tensor, Tensor]:
-    """Average-pool the larger of two maps [B, c, h, w] to the height and width of the smaller one."""
-    if student_feature.shape[-1] > teacher_feature.shape[-1]:
-        student_feature = F.adaptive_avg_pool2d(student_feature, (teacher_feature.shape[-2], teacher_feature.shape[-1]))
-    elif student_feature.shape[-1] < teacher_feature.shape[-1]:
-        teacher_feature = F.adaptive_avg_pool2d(teacher_feature, (student_feature.shape[-2], student_feature.shape[-1]))
+    """Average-pool two maps [B, c, h, w] to the smaller of their heights and the smaller of their widths."""
+    student_sides, teacher_sides = student_feature.shape[-2:], teacher_feature.shape[-2:]
+    sides = min(student_sides[0], teacher_sides[0]), min(student_sides[1], teacher_sides[1])
+    if student_sides != sides:
+        student_feature = F.adaptive_avg_pool2d(student_feature, sides)
+    if teacher_sides != sides:
+        teacher_feature = F.adaptive_avg_pool2d(teacher_feature, sides)
     return student_feature, teacher_feature

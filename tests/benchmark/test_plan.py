@@ -10,6 +10,7 @@ from kcd_teach.benchmark.scales import check_cifar100
 from kcd_teach.datasets import Dataset
 from kcd_teach.fingerprints import fingerprint_of
 from tests.benchmark.tiny import SCALE, tiny_plan
+from tests.tiny import tiny_dataset
 
 
 @pytest.mark.parametrize(
@@ -48,8 +49,8 @@ def test_scales_are_checked(changes, message):
 
 
 def test_batches_too_small_for_a_method_are_refused_before_the_first_run():
-    with pytest.raises(ValueError, match=r"row='RKD' needs batches of at least 2, .* leaves a last one of 1 of 10"):
-        tiny_plan(("RKD",), batch_size=3).check_batches(10)
+    with pytest.raises(ValueError, match=r"row='RKD' needs batches of at least 2 .* leaves a last one of 1 of 10"):
+        tiny_plan(("RKD",), batch_size=3).check_batches(tiny_dataset(10))
 
 
 def test_full_is_the_published_recipe():
