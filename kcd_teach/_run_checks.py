@@ -16,6 +16,7 @@ from kcd_teach.datasets import Dataset
 from kcd_teach.distillers import KD, Distiller, LabelsOnly, create_distiller, is_condensed, read_taps
 from kcd_teach.engine import Engine
 from kcd_teach.knowledge import Knowledge
+from kcd_teach.negatives import NegativePool
 from kcd_teach.protocol import Batch, Needs, respond
 from kcd_teach.recipe import Recipe
 
@@ -170,13 +171,18 @@ def check_classes(role: str, logits: Tensor, dataset: Dataset) -> None:
 
 
 def _batch_of(count: int, dataset: Dataset, recipe: Recipe, needs: Needs) -> Batch:
-    """A batch of the first images, contrasted with one of them if contrasts are needed."""
+    """A batch of the first images, contrasted with one of them if contrasts are needed.
+
+    Raises:
+        ValueError: images that cannot be rotated, or of a single class where others are needed to contrast with.
+    """
     plain = dataclasses.replace(recipe, batch_size=count, drop_last=False)
     without = dataclasses.replace(needs, negatives=0)
     ids, generator = torch.arange(count), torch.Generator().manual_seed(0)
     batch = next(batches(dataset, StageImages(dataset.train_images), ids, plain, generator, needs=without))
     if not needs.negatives:
         return batch
+    NegativePool(torch.arange(len(dataset.train_labels)), dataset.train_labels)
     contrasts = torch.zeros(count, 1 + needs.negatives, dtype=torch.int64, device=dataset.train_images.device)
     return batch._replace(contrasts=contrasts)
 

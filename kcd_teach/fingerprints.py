@@ -77,7 +77,7 @@ def code_of(*things: object) -> str:
     Classes of torch are known by name, and those of this package by :func:`code_fingerprint`.
     """
     kinds = {kind for thing in things for kind in type(thing).__mro__}
-    foreign = [kind for kind in kinds if kind.__module__.partition(".")[0] not in ("builtins", "torch", "kcd_teach")]
+    foreign = [kind for kind in kinds if kind.__module__.partition(".")[0] not in ("torch", "kcd_teach")]
     sources = sorted(f"{kind.__qualname__}: {_methods_of(kind)}" for kind in foreign)
     names = sorted(f"{type(thing).__module__}.{type(thing).__qualname__}" for thing in things)
     return hashlib.sha256("\n".join([*names, *sources]).encode()).hexdigest()[:16]
