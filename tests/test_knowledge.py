@@ -153,3 +153,17 @@ def test_features_before_their_activation():
     before = knowledge(batch, Needs(features=True, teacher_preact=True)).features
     assert (before[1] < 0).any()
     assert torch.equal(before[1].relu(), after[1])
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("store", ["off", "memory"])
+def test_answers_are_float32_whether_they_are_stored_or_not(store, precision):
+    knowledge = Knowledge(tiny_networks()[1], tiny_dataset(), store, precision=precision)
+    first, again = (asked(knowledge, IDS, VIEWS, IMAGES, NONE) for _ in range(2))
+    assert first.dtype == again.dtype == torch.float32
+    assert torch.equal(first, again)
+
+
+def test_answers_of_a_teacher_in_double_precision_stay_so():
+    teacher = tiny_networks()[1].double()
+    assert asked(Knowledge(teacher, tiny_dataset()), IDS, VIEWS, IMAGES.double(), NONE).dtype == torch.float64
