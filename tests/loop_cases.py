@@ -19,11 +19,12 @@ from tests.loop_oracle import Loop, Outcome, RandomCondenser
 from tests.oracles import PlainCondenser
 
 CLASSES, CHANNELS = 3, 2
-DOUBLE, SINGLE = 1e-9, 1e-4
+DOUBLE, SINGLE = 1e-9, 5e-5
 """Tolerances, relative to the largest number of a tensor or series.
 
-Measured on one and two threads, with and without AVX-512: at most 1e-13 in double precision, and 1e-5 where the library
-itself rounds to single precision, in CRD's embeddings and in answers that are remembered.
+Measured on one and two threads, with and without AVX-512: at most 2e-13 in double precision, and 3e-6 where the library
+itself rounds to single precision, in CRD's embeddings and in answers that are remembered. Where samples are ranked, no
+two are closer than 2e-6, and 4e-5 where there is single precision.
 """
 NEGATIVES = 20
 
@@ -38,11 +39,11 @@ def images_of_eights(count: int, height: int, width: int, generator: torch.Gener
 
 
 @cache
-def small_dataset(num_train: int = 44, height: int = 6, width: int = 8) -> Dataset:
+def small_dataset(num_train: int = 44, height: int = 6, width: int = 8, padding: int = 2) -> Dataset:
     """Two channels with constants of their own, and images that are not square unless that is asked for."""
     generator = torch.Generator().manual_seed(5)
     train, test = (images_of_eights(count, height, width, generator) for count in (num_train, 30))
-    return Dataset("small", *train, *test, ("a", "b", "c"), (0.3, 0.5), (0.2, 0.4), padding=2)
+    return Dataset("small", *train, *test, ("a", "b", "c"), (0.3, 0.5), (0.2, 0.4), padding)
 
 
 class Double(nn.Module):
@@ -56,13 +57,22 @@ class Double(nn.Module):
         return self.network(images.double(), **wanted)
 
 
-def small_network(seed: int, widths: tuple[int, int, int], sure: float = 1.0) -> nn.Module:
-    """A fresh network; ``sure`` scales its last layer, so that a teacher has something to say."""
+def small_network(seed: int, widths: tuple[int, int, int]) -> Double:
+    """A network with fresh weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = ConvNet(widths, num_classes=CLASSES, in_channels=CHANNELS)
-    network.fc.weight.data *= sure
-    return Double(network)
+        return Double(ConvNet(widths, num_classes=CLASSES, in_channels=CHANNELS))
+
+
+@torch.no_grad()
+def teacher_of(dataset: Dataset) -> Double:
+    """A fresh network whose last layer is shifted and stretched, so that it says different things about the images."""
+    teacher = small_network(2, (4, 5, 6)).eval()
+    said, last = teacher(dataset.normalise(dataset.train_images)), teacher.network.fc
+    stretch = 2 / said.std(dim=0)
+    last.weight.mul_(stretch[:, None])
+    last.bias.sub_(said.mean(dim=0)).mul_(stretch)
+    return teacher
 
 
 @dataclass(frozen=True)
@@ -105,9 +115,10 @@ CASES = {
     "random selection": Case(condenser={**RANDOM, "mixing": False}),
     "KC-KD, incomplete batches dropped": Case(condenser=PAPER, recipe={"drop_last": True}),
     "KC-KD, not augmented": Case(condenser=PAPER, recipe={"augment": False}),
-    "KC-KD, answers remembered": Case(condenser=PAPER, remembered=True, tolerance=SINGLE),
+    # Of two views each, so that an answer is asked for again.
+    "KC-KD, answers remembered": Case(condenser=PAPER, dataset={"padding": 0}, remembered=True, tolerance=SINGLE),
     "KC-KD by name": Case(condenser={"ratio": 0.7, "stages": 6}, dataset={"num_train": 48}, by_name=True),
-    "KC-CRD": Case("crd", PAPER, tolerance=SINGLE),
+    "KC-CRD": Case("crd", PAPER, {"learning_rate": 0.004}, tolerance=SINGLE, seed=1),
     "KC-SSKD": Case(
         "sskd", {"ratio": 0.6, "stages": 2}, {"epochs": 16, "batch_size": 6, "milestones": (0.25, 0.5)},
         {"num_train": 18, "height": 6, "width": 6},
@@ -118,7 +129,7 @@ CASES = {
 def recipe_of(case: Case) -> Recipe:
     """Six epochs with four rates, and enough weight decay to be seen."""
     settings = {
-        "epochs": 6, "batch_size": 8, "learning_rate": 0.1, "momentum": 0.8, "weight_decay": 0.01,
+        "epochs": 6, "batch_size": 8, "learning_rate": 0.04, "momentum": 0.8, "weight_decay": 0.01,
         "milestones": (1 / 3, 1 / 2, 5 / 6), "decay": 0.5,
     }  # fmt: skip
     return Recipe(**{**settings, **case.recipe})
@@ -127,7 +138,7 @@ def recipe_of(case: Case) -> Recipe:
 def parts_of(case: Case) -> tuple[nn.Module, nn.Module | None, Dataset, Distiller | None]:
     """Student and teacher with fresh weights, images, and what the method brings along."""
     dataset = small_dataset(**case.dataset)
-    student, teacher = small_network(1, (3, 4, 5)), small_network(2, (4, 5, 6), sure=12.0)
+    student, teacher = small_network(1, (3, 4, 5)), teacher_of(dataset)
     if case.method in ("labels", "kd"):
         return student, None if case.method == "labels" else teacher, dataset, None
     settings: dict[str, Any] = {"negatives": NEGATIVES, "size": 4} if case.method == "crd" else {}
