@@ -15,21 +15,28 @@ PACKAGE = Path(__file__).parent.parent / "kcd_teach"
 IS_FUNCTION = 0x0003  # CO_OPTIMIZED | CO_NEWLOCALS; the code of a module or of a class has neither
 
 
-def plant(monkeypatch: pytest.MonkeyPatch, right: str, wrong: str) -> None:
-    """Replace a text that occurs once in the library, inside of a function, until the end of the test."""
-    found = [path for path in sorted(PACKAGE.rglob("*.py")) if right in path.read_text(encoding="utf-8")]
-    assert len(found) == 1, f"{right!r} must be in one file of the library, and is in {len(found)}; see its fault"
+def plant(monkeypatch: pytest.MonkeyPatch, right: str, wrong: str, file: str = "*.py") -> None:
+    """Replace a text that occurs once in the library, inside of a function, until the end of the test.
+
+    ``file`` is the name of the file where it is, if it is in others, too.
+    """
+    found = [path for path in sorted(PACKAGE.rglob(file)) if right in path.read_text(encoding="utf-8")]
+    assert len(found) == 1, f"{right!r} is in {len(found)} files of the library: bring the fault up to date"
     source = found[0].read_text(encoding="utf-8")
-    assert source.count(right) == 1, f"{right!r} is {source.count(right)} times in {found[0].name}; see its fault"
-    before, after = (functions(compile(text, str(found[0]), "exec", dont_inherit=True))
-                     for text in (source, source.replace(right, wrong)))  # fmt: skip
-    changed = [path for path in before if before[path] != after[path]]
-    assert changed, f"{wrong!r} changes no function"
-    relative = found[0].relative_to(PACKAGE.parent).with_suffix("")
-    parts = relative.parent.parts if relative.name == "__init__" else relative.parts
-    module = importlib.import_module(".".join(parts))
+    assert source.count(right) == 1, f"{right!r} is {source.count(right)} times in {found[0].name}: say more of it"
+    module = importlib.import_module(".".join(found[0].relative_to(PACKAGE.parent).with_suffix("").parts))
+    replace(monkeypatch, module, source, source.replace(right, wrong))
+
+
+def replace(monkeypatch: pytest.MonkeyPatch, module: ModuleType, before: str, after: str) -> None:
+    """Give the functions of a module, compiled from one text, the code of another."""
+    ours, theirs = (
+        functions(compile(text, str(module.__file__), "exec", dont_inherit=True)) for text in (before, after)
+    )
+    changed = [path for path in ours if ours[path] != theirs[path]]
+    assert changed, "the fault changes no function"
     for path in changed:
-        monkeypatch.setattr(resolved(module, path), "__code__", after[path])
+        monkeypatch.setattr(resolved(module, path), "__code__", theirs[path])
 
 
 def functions(code: CodeType, inside: tuple[str, ...] = ()) -> dict[tuple[str, ...], CodeType]:

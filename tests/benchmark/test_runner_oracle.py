@@ -13,7 +13,6 @@ from kcd_teach.benchmark import Store, make_table
 from tests.benchmark.runner_oracle import (
     MADE_UP,
     MOBILE,
-    RATES,
     RUNS,
     WHOLE,
     by_hand,
@@ -55,22 +54,23 @@ def test_mobile_and_shuffle_students_learn_at_their_own_rate(mobile, pair, row):
     assert record["config"]["recipe"]["learning_rate"] == 0.01
 
 
-@pytest.mark.parametrize("network", ["mini_resnet8x3", "ShuffleV1"])
-def test_a_teacher_is_the_network_of_seed_0_trained_on_labels_at_its_own_rate(mobile, network):
-    folder, prepared = mobile
-    teacher, accuracy = teacher_by_hand(network, MOBILE.scale)
+@pytest.mark.parametrize(
+    ("where", "runs", "network"), [("usual", RUNS, "mini_resnet8x3"), ("mobile", MOBILE, "ShuffleV1")]
+)
+def test_a_teacher_is_the_network_of_seed_0_trained_on_labels_at_its_own_rate(where, runs, network, request):
+    folder, prepared = request.getfixturevalue(where)
+    teacher, accuracy = teacher_by_hand(network, runs.scale)
     found = prepared.teachers[network]
-    assert same(found.load(Store(folder), MOBILE.scale.images()).state_dict(), teacher.state_dict())
+    assert same(found.load(Store(folder), runs.scale.images()).state_dict(), teacher.state_dict())
     assert found.accuracy == accuracy
     assert f"{100 * accuracy:.2f}" in make_table(prepared, Store(folder)).markdown().splitlines()[2]
-    assert RATES[network] == (0.01 if network == "ShuffleV1" else 0.05)
 
 
 @pytest.mark.parametrize("row", WHOLE.rows)
 def test_a_record_is_that_of_the_loop_written_out_sample_by_sample(tmp_path, row):
     (pair,), (seed,) = WHOLE.pairs, WHOLE.seeds
     finished(WHOLE, tmp_path)
-    # Single precision, sums in another order: measured 2e-6 at most.
+    # Measured: 7e-7 from sums in another order, 2e-5 from pixels of mixtures that land half-way between two levels.
     assert unlike(record_of(tmp_path, pair, row, seed), by_the_loop(WHOLE, pair, row, seed), tolerance=1e-4) == []
 
 
