@@ -126,7 +126,7 @@ LOOP_FAULTS: dict[str, tuple[str, ...]] = {
     "a mixture gets the answer to its original": (
         "KC-KD, answers remembered", "unknown = ~known | batch.mixed", "unknown = ~known",
     ),
-    "contrasts with dropped samples": ("KC-CRD", 'if needs.negatives_from == "active" else', "if False else"),
+    "contrasts with dropped samples": ("KC-CRD", 'needs.negatives_from == "active" and mixed_classes', "False"),
     "the same contrasts in every batch": (
         "KC-CRD", "manual_seed(1_000_003 * generator.initial_seed() + number)",
         "manual_seed(1_000_003 * generator.initial_seed())",
