@@ -4,6 +4,7 @@ import ast
 import hashlib
 from functools import cache
 from pathlib import Path
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
@@ -38,7 +39,17 @@ def _bare(source: str) -> str:
     for node in ast.walk(tree):
         if hasattr(node, "body") and isinstance(node.body, list):
             node.body = [line for line in node.body if not _is_text(line)] or [ast.Pass()]
-    return ast.unparse(tree)
+    return _spelt(tree)
+
+
+def _spelt(part: Any) -> str:
+    """A syntax tree as text, without what is empty: the same in every Python, unlike ``ast.unparse`` and ``ast.dump``."""
+    if isinstance(part, list):
+        return f"[{' '.join(map(_spelt, part))}]"
+    if not isinstance(part, ast.AST):
+        return repr(part)
+    fields = [(name, value) for name, value in ast.iter_fields(part) if value is not None and value != []]
+    return f"({type(part).__name__} {' '.join(f'{name}={_spelt(value)}' for name, value in fields)})"
 
 
 def _is_text(line: ast.stmt) -> bool:
