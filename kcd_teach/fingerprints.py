@@ -46,6 +46,8 @@ def _spelt(part: Any) -> str:
     """A syntax tree as text, without what is empty: the same in every Python, unlike ``ast.unparse`` and ``ast.dump``."""
     if isinstance(part, list):
         return f"[{' '.join(map(_spelt, part))}]"
+    if isinstance(part, ast.JoinedStr):  # early 3.12 ends some with an empty text
+        part = ast.JoinedStr([value for value in part.values if ast.unparse(value) != "''"])
     if not isinstance(part, ast.AST):
         return repr(part)
     fields = [(name, value) for name, value in ast.iter_fields(part) if value is not None and value != []]

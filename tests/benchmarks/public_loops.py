@@ -64,9 +64,7 @@ def benchmark_style(student: nn.Module, teacher: nn.Module, dataset: Dataset) ->
     return lambda: benchmark_style_epoch(student, teacher, loader, device)
 
 
-def benchmark_style_epoch(
-    student: nn.Module, teacher: nn.Module, loader: DataLoader, device: torch.device
-) -> float:  # fmt: skip
+def benchmark_style_epoch(student: nn.Module, teacher: nn.Module, loader: DataLoader, device: torch.device) -> float:
     """One epoch; features are returned although KD ignores them, loss and accuracies are read after every batch."""
     optimizer = torch.optim.SGD(student.parameters(), 0.05, momentum=0.9, weight_decay=5e-4)
     losses, top1, top5 = Meter(), Meter(), Meter()
