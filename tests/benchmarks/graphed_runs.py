@@ -175,16 +175,20 @@ def graphed(made_by: str) -> Iterator[None]:
         with QUIET:  # initial weights are drawn from a generator that all threads share
             return begin(*arguments)
 
-    begin = finishing._where_it_stopped
+    def loaded_alone(*arguments: Any) -> torch.nn.Module:
+        with QUIET:
+            return load(*arguments)
+
+    begin, load = finishing._where_it_stopped, teachers.Teacher.load
     before = training.Distillation, teachers.described, units.described
     training.Distillation, teachers.described, units.described = Graphed, described, described  # type: ignore[misc]
-    finishing._where_it_stopped = begun_alone
+    finishing._where_it_stopped, teachers.Teacher.load = begun_alone, loaded_alone  # type: ignore[method-assign]
     try:
         with finishing.repeatably():  # for the whole process: it sets what all threads share
             yield
     finally:
         training.Distillation, teachers.described, units.described = before  # type: ignore[misc]
-        finishing._where_it_stopped = begin
+        finishing._where_it_stopped, teachers.Teacher.load = begin, load  # type: ignore[method-assign]
 
 
 class Campaign:
