@@ -54,13 +54,18 @@ class MemoryAnswers:
     def look_up(self, ids: Tensor, views: Tensor) -> tuple[Tensor, Tensor]:
         """See :class:`AnswerStore`."""
         device = self._logits.device
-        return self._logits[ids.to(device), views.to(device)], self._known[ids, views]
+        return self._logits[_sent(ids, device), _sent(views, device)], self._known[ids, views]
 
     def write(self, ids: Tensor, views: Tensor, logits: Tensor) -> None:
         """See :class:`AnswerStore`."""
         device = self._logits.device
-        self._logits[ids.to(device), views.to(device)] = logits
+        self._logits[_sent(ids, device), _sent(views, device)] = logits
         self._known[ids, views] = True
+
+
+def _sent(places: Tensor, device: torch.device) -> Tensor:
+    """Places from the CPU on a device, without waiting for what it is still at work on."""
+    return places.to(device, non_blocking=True)
 
 
 class DiskAnswers:

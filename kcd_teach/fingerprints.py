@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from types import CodeType, FunctionType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +49,19 @@ def _bare(source: str) -> str:
     for node in ast.walk(tree):
         if hasattr(node, "body") and isinstance(node.body, list):
             node.body = [line for line in node.body if not _is_text(line)] or [ast.Pass()]
-    return ast.unparse(tree)
+    return _spelt(tree)
+
+
+def _spelt(part: Any) -> str:
+    """A syntax tree as text, without what is empty: the same in every Python, unlike ``ast.unparse`` and ``ast.dump``."""
+    if isinstance(part, list):
+        return f"[{' '.join(map(_spelt, part))}]"
+    if isinstance(part, ast.JoinedStr):  # early 3.12 ends some with an empty text
+        part = ast.JoinedStr([value for value in part.values if ast.unparse(value) != "''"])
+    if not isinstance(part, ast.AST):
+        return repr(part)
+    fields = [(name, value) for name, value in ast.iter_fields(part) if value is not None and value != []]
+    return f"({type(part).__name__} {' '.join(f'{name}={_spelt(value)}' for name, value in fields)})"
 
 
 def _is_text(line: ast.stmt) -> bool:

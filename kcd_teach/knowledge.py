@@ -117,12 +117,12 @@ class Knowledge:
         if bool(unknown.any()):
             # Places are found on the CPU: picking by a mask on an accelerator would wait for it.
             rows = torch.nonzero(unknown).flatten()
-            here = rows.to(logits.device)
+            here = rows.to(logits.device, non_blocking=True)
             answers = self._ask(batch.images[here], needs).logits.half()
             logits[here] = answers
             pure = torch.nonzero(~batch.mixed[rows]).flatten()
             new = rows[pure]
-            self._store.write(batch.ids[new], batch.views[new], answers[pure.to(logits.device)])
+            self._store.write(batch.ids[new], batch.views[new], answers[pure.to(logits.device, non_blocking=True)])
         return Outputs(logits.float())
 
     @torch.no_grad()

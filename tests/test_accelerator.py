@@ -3,12 +3,15 @@
 import pytest
 import torch
 
+from kcd_teach import training
+from kcd_teach.benchmark.finishing import repeatably
 from kcd_teach.condensation import Condenser
 from kcd_teach.distillers import create_distiller
 from kcd_teach.knowledge import Knowledge
 from kcd_teach.models import create_model
 from kcd_teach.training import Recipe, distill
-from tests.tiny import tiny_dataset, tiny_networks, tiny_run
+from tests.benchmarks.graphed_runs import Graphed
+from tests.tiny import outcome, same, tiny_dataset, tiny_networks, tiny_run
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -57,3 +60,36 @@ def test_knowledge_of_another_device_is_refused():
     knowledge = Knowledge(tiny_networks()[1], tiny_dataset())
     with pytest.raises(ValueError, match=r"teacher's knowledge is on cpu, the run on cuda:0"):
         tiny_run(None, knowledge, device="cuda")
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_run_on_a_gpu_that_adds_in_one_order_resumes_bit_for_bit(tmp_path, precision):
+    def run(checkpoint=None):
+        return tiny_run(
+            "paper", dataset=tiny_dataset().to("cuda"), checkpoint=checkpoint, recipe={"precision": precision}
+        )
+
+    with repeatably():
+        whole, first = run(), run(tmp_path / "run.pt")
+        list(whole), next(first), next(first), next(first)
+        again = run(tmp_path / "run.pt")
+        list(again)
+    assert same(outcome(again), outcome(whole))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("preset", [None, "paper", "released"])
+def test_steps_replayed_as_a_graph_end_where_plain_ones_end(monkeypatch, preset, precision):
+    def run():
+        made = tiny_run(preset, dataset=tiny_dataset().to("cuda"), recipe={"precision": precision})
+        list(made)
+        return made
+
+    with repeatably():
+        plain = run()
+        monkeypatch.setattr(training, "Distillation", Graphed)
+        with torch.cuda.stream(torch.cuda.Stream()):
+            graphed = run()
+    assert graphed._replayed > 0
+    assert [report.active for report in graphed.reports] == [report.active for report in plain.reports]
+    assert same(outcome(graphed)["student"], outcome(plain)["student"])

@@ -64,3 +64,11 @@ def test_what_a_run_imports_is_hashed_or_cannot_change_its_end():
 def test_every_pattern_finds_a_file():
     package = Path(fingerprints.__file__).parent
     assert all(list(package.glob(pattern)) for pattern in fingerprints.RESULTS_COME_FROM)
+
+
+def test_code_is_spelt_as_every_python_spells_it():
+    assert fingerprints._bare("x = f'{a!r:>{w}} b'  # c") == (
+        "(Module body=[(Assign targets=[(Name id='x' ctx=(Store ))] value=(JoinedStr values=[(FormattedValue "
+        "value=(Name id='a' ctx=(Load )) conversion=114 format_spec=(JoinedStr values=[(Constant value='>') "
+        "(FormattedValue value=(Name id='w' ctx=(Load )) conversion=-1)])) (Constant value=' b')]))])"
+    )

@@ -138,7 +138,7 @@ def condensation_over_epoch(dataset: Dataset, repeats: int) -> Figures:
         condenser.end_epoch()
 
     bare()
-    seconds = in_turn({"condense": condense, "steps": bare}, repeats, torch.device("cpu"))
+    seconds = in_turn({"condense": condense, "steps": bare}, repeats, dataset.train_images.device)
     return ratio(seconds["condense"], [four / 4 * 50_000 / 64 for four in seconds["steps"]])
 
 

@@ -23,7 +23,7 @@ class PILImages(torch.utils.data.Dataset):
     """Training images one by one, each turned into PIL, cropped, flipped, turned into a tensor and normalised."""
 
     def __init__(self, dataset: Dataset, with_ids: bool) -> None:
-        self.images = dataset.train_images.permute(0, 2, 3, 1).numpy()
+        self.images = dataset.train_images.permute(0, 2, 3, 1).cpu().numpy()
         self.labels, self.with_ids = dataset.train_labels.tolist(), with_ids
         self.transform = transforms.Compose(
             [
@@ -59,16 +59,19 @@ def benchmark_style(student: nn.Module, teacher: nn.Module, dataset: Dataset) ->
     """
     images = PILImages(dataset, with_ids=True)
     loader = DataLoader(images, BATCH, shuffle=True, num_workers=2, persistent_workers=True)
-    return lambda: benchmark_style_epoch(student, teacher, loader)
+    device = dataset.train_images.device
+    student, teacher = student.to(device), teacher.to(device)
+    return lambda: benchmark_style_epoch(student, teacher, loader, device)
 
 
-def benchmark_style_epoch(student: nn.Module, teacher: nn.Module, loader: DataLoader) -> float:
+def benchmark_style_epoch(student: nn.Module, teacher: nn.Module, loader: DataLoader, device: torch.device) -> float:
     """One epoch; features are returned although KD ignores them, loss and accuracies are read after every batch."""
     optimizer = torch.optim.SGD(student.parameters(), 0.05, momentum=0.9, weight_decay=5e-4)
     losses, top1, top5 = Meter(), Meter(), Meter()
     student.train()
     teacher.eval()
     for images, labels, _ in loader:
+        images, labels = images.to(device), labels.to(device)
         logits, _ = student(images.float(), return_features=True)
         with torch.no_grad():
             taught, _ = teacher(images, return_features=True)
@@ -109,14 +112,16 @@ def torchdistill_style(student: nn.Module, teacher: nn.Module, dataset: Dataset)
         "optimizer": {"key": "SGD", "kwargs": {"lr": 0.05, "momentum": 0.9, "weight_decay": 5e-4}},
     }  # fmt: skip
     data = {"train": PILImages(dataset, with_ids=False)}
-    box = get_distillation_box(teacher, student, data, config, torch.device("cpu"), None, False, 1)
+    device = dataset.train_images.device
+    student, teacher = student.to(device), teacher.to(device)
+    box = get_distillation_box(teacher, student, data, config, device, None, False, 1)
 
     def epoch() -> float:
         loss = torch.zeros(())
         box.pre_epoch_process(epoch=0)
         for images, labels, extra in box.train_data_loader:
             box.pre_forward_process()
-            loss = box.forward_process(images, labels, extra)
+            loss = box.forward_process(images.to(device), labels.to(device), extra)
             box.post_forward_process(loss=loss)
         return loss.item()
 

@@ -1,0 +1,335 @@
+"""Runs of the benchmark whose steps are replayed as CUDA graphs, several side by side on one GPU.
+
+    python -m tests.benchmarks.graphed_runs JOB ... --folder FOLDER --data FOLDER [--seconds S] [--side N] ...
+
+A JOB is ``teacher``, or ``ROW:SEED`` as ``Student:0`` or ``KC-KD@random:2``, of ``--pair``; jobs that need the teacher
+wait for it. Small networks at batch 64 are hundreds of kernels a step, each over before the next one is launched from
+Python; a graph launches them all at once. It is the same step: the images of a batch are rendered from the data set on
+the device, the networks, the loss, the update and the entropies are those of the library, in the order of
+:class:`~kcd_teach.training.Distillation`, with the same weights, order and views. What a run ends with is stored as the
+benchmark stores it, under the same key; its places and ``made_by`` say that it was made here.
+
+After ``--seconds`` all runs are stopped and saved; called again, they go on. Without a GPU the same step is run plainly,
+which is how it is tested.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kcd_teach import training
+from kcd_teach.augment import draw_views, render_views
+from kcd_teach.benchmark import Prepared, Store, finishing, make_plan, teachers, units
+from kcd_teach.benchmark.scales import find_scale
+from kcd_teach.condensation import Condenser
+from kcd_teach.condensation.value import prediction_entropy
+from kcd_teach.fingerprints import fingerprint_of
+from kcd_teach.protocol import Batch, respond
+from kcd_teach.training import Distillation
+
+PLAIN_FIRST = 3
+"""Steps run plainly before the graph is captured: the first one makes the momentum, and libraries get ready."""
+AHEAD, GROUP = 3, 8
+"""Groups of steps, and steps in a group, that may wait on the device: a full queue would block the other runs."""
+SAVED_EVERY = 40
+"""Epochs between two checkpoints."""
+
+QUIET = threading.RLock()
+"""Held by whoever captures, or does what a capture in another thread would not survive."""
+
+
+class Graphed(Distillation):
+    """A run whose full batches replay one graph, captured again for every learning rate and every stage's images."""
+
+    graphs = True
+    saved_every = SAVED_EVERY
+
+    def __init__(self, *parts: Any, **named: Any) -> None:
+        super().__init__(*parts, **named)
+        needs, device = self.distiller.needs, self.dataset.train_images.device
+        if needs.rotations or needs.negatives or needs.preparation or self.compiled is not None:
+            raise ValueError(f"{type(self.distiller).__name__} needs more than one view of each image, or preparation")
+        if self.knowledge is not None and self.knowledge.store != "off":
+            raise ValueError("a graph asks the teacher every time: store must be 'off'")
+        self._graphs = self.graphs and device.type == "cuda"
+        count = len(self.dataset.train_images)
+        self._order = torch.zeros(count, dtype=torch.int64, device=device)
+        self._views = torch.zeros_like(self._order)
+        self._at = torch.zeros(1, dtype=torch.int64, device=device)
+        self._offsets = torch.arange(self.recipe.batch_size, device=device)
+        self._unmixed = torch.zeros(self.recipe.batch_size, dtype=torch.bool)
+        self._sum = torch.zeros_like(self._loss)
+        self._entropies = torch.zeros(count, device=device) if isinstance(self.condenser, Condenser) else None
+        self._ids, self._noted = torch.arange(0), 0
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._captured_for: tuple[float, int] | None = None
+        self._plain_steps, self._queue, self._replayed = 0, deque[torch.cuda.Event](), 0
+        if self._graphs:
+            self.places = [f"{self.places[0]}, steps replayed as CUDA graphs"]
+
+    def _batches(self) -> Iterator[int]:  # type: ignore[override]
+        """Sizes of the batches; which samples they hold is on the device. The order and views of the library's loop."""
+        size, first = self.recipe.batch_size, self._batches_done
+        generator = torch.Generator().manual_seed(100_003 * self.seed + self.epoch)
+        ids = self.condenser.active.sort().values
+        self._ids = ids[torch.randperm(len(ids), generator=generator)]
+        with QUIET:
+            self._order[: len(ids)] = self._ids.to(self._order.device)
+            self._views[: len(ids)] = draw_views(len(ids), self.dataset.padding, generator).to(self._order.device)
+            self._at.fill_(first * size)
+        self._noted = first * size
+        for start in range(first * size, len(ids), size):
+            yield min(size, len(ids) - start)
+        self._note(len(ids))
+
+    def _train_on(self, count: int) -> None:  # type: ignore[override]
+        if not self._graphs or count < self.recipe.batch_size or self._plain_steps < PLAIN_FIRST:
+            with QUIET:
+                self._step(count)
+            self._plain_steps += 1
+        else:
+            self._replay()
+        self._presentations += count
+
+    def _replay(self) -> None:
+        wanted = (self.optimizer.param_groups[0]["lr"], id(self.images.current))
+        if self._graph is None or self._captured_for != wanted:
+            with QUIET:
+                self._graph, self._captured_for = torch.cuda.CUDAGraph(), wanted
+                stream = torch.cuda.current_stream()
+                with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
+                    self._step(self.recipe.batch_size)
+        self._graph.replay()
+        self._replayed += 1
+        if self._replayed % GROUP == 0:
+            self._queue.append(torch.cuda.Event())
+            self._queue[-1].record()
+            if len(self._queue) > AHEAD:
+                self._queue.popleft().synchronize()
+
+    def _step(self, count: int) -> None:
+        """One step on the next ``count`` samples, without a value that Python would have to wait for."""
+        needs, places = self.distiller.needs, self._at + self._offsets[:count]
+        ids, views = self._order[places], self._views[places]
+        shown = self.dataset.normalise(render_views(self.images.current[ids], views, self.dataset.padding))
+        shown = shown.contiguous(memory_format=torch.channels_last)
+        batch = Batch(ids, views, self.dataset.train_labels[ids], self._unmixed[:count], shown)
+        with self.engine.autocast():
+            student = respond(self.student, batch.images, needs.features)
+            loss = self.distiller(batch, student, self._ask_teacher(batch))
+        if self._entropies is not None:
+            self._entropies[places] = prediction_entropy(student.logits)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self._sum += loss.detach().double() * count
+        self._at += count
+
+    def _note(self, done: int) -> None:
+        """Hand on what the steps up to here have left on the device: the sum of losses, the entropies."""
+        if done <= self._noted:
+            return
+        self._loss = self._loss + self._sum
+        self._sum.zero_()
+        if self._entropies is not None:
+            size, part = self.recipe.batch_size, slice(self._noted, done)
+            for ids, values in zip(self._ids[part].split(size), self._entropies[part].clone().split(size), strict=True):
+                self.condenser.record(ids, values)
+        self._noted = done
+
+    def state_dict(self) -> dict[str, Any]:
+        """See :meth:`SavedRun.state_dict`."""
+        self._note(min(self._batches_done * self.recipe.batch_size, len(self._ids)))
+        return super().state_dict()
+
+    def _close_epoch(self, stage: int) -> Any:
+        with QUIET:
+            return super()._close_epoch(stage)
+
+    def _save(self) -> None:
+        if self._batches_done or self.epoch % self.saved_every == 0:
+            super()._save()
+
+
+@contextlib.contextmanager
+def graphed(made_by: str) -> Iterator[None]:
+    """Within it, the benchmark makes :class:`Graphed` runs, and its records say so."""
+    arithmetic = {
+        "convolutions": "tf32" if torch.backends.cudnn.allow_tf32 else "float32",
+        "matrix products": "tf32" if torch.backends.cuda.matmul.allow_tf32 else "float32",
+        "cudnn": torch.backends.cudnn.version(), "cuda": torch.version.cuda,
+    }  # fmt: skip
+
+    def described(run: Distillation) -> dict[str, Any]:
+        return {**finishing.described(run), "arithmetic": arithmetic, "made_by": made_by}
+
+    def begun_alone(*arguments: Any) -> Distillation:
+        with QUIET:  # initial weights are drawn from a generator that all threads share
+            return begin(*arguments)
+
+    def loaded_alone(*arguments: Any) -> torch.nn.Module:
+        with QUIET:
+            return load(*arguments)
+
+    begin, load = finishing._where_it_stopped, teachers.Teacher.load
+    before = training.Distillation, teachers.described, units.described
+    training.Distillation, teachers.described, units.described = Graphed, described, described  # type: ignore[misc]
+    finishing._where_it_stopped, teachers.Teacher.load = begun_alone, loaded_alone  # type: ignore[method-assign]
+    try:
+        with finishing.repeatably():  # for the whole process: it sets what all threads share
+            yield
+    finally:
+        training.Distillation, teachers.described, units.described = before  # type: ignore[misc]
+        finishing._where_it_stopped, teachers.Teacher.load = begin, load  # type: ignore[method-assign]
+
+
+class Campaign:
+    """Jobs on one folder and one device, each in a thread and a stream of its own."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.arguments, self.began = arguments, time.monotonic()
+        changes = {"epochs": arguments.epochs, "per_class": arguments.per_class, "classes": arguments.classes}
+        self.scale = find_scale(arguments.scale).but(**changes)
+        self.plan = make_plan([arguments.pair], ["KD"], 1, self.scale)
+        self.pair = self.plan.pairs[0]
+        self.store, self.root = Store(arguments.folder), arguments.data
+        self.store.make_folders()
+        self.dataset = self.scale.images(self.root)
+        self.waiting, self.lock = list(arguments.jobs), threading.Lock()
+        self.teacher: teachers.Teacher | None = None
+        self.runs: dict[str, Distillation] = {}
+        self.over = threading.Event()
+        self.log = arguments.log.open("a")
+
+    def say(self, **what: Any) -> None:
+        """A line of JSON, with the seconds since the start."""
+        line = json.dumps({"at": round(time.monotonic() - self.began, 2), **what})
+        with self.lock:
+            print(line, file=self.log, flush=True)
+
+    def watch(self, title: str, run: Distillation) -> None:
+        """Note every epoch, and stop if time is over."""
+        self.runs[title] = run
+        if run.reports:
+            last = run.reports[-1]
+            self.say(run=title, epoch=last.epoch, loss=round(last.train_loss, 4), test=round(last.test_accuracy, 4),
+                     seconds=round(last.seconds, 2), active=last.active)  # fmt: skip
+        if self.over.is_set() and len(run):
+            run.stop()
+
+    def take(self) -> str | None:
+        """The next job that can be started; None while there is none."""
+        with self.lock:
+            for job in self.waiting:
+                if job == "teacher" or job.startswith("Student:") or self.teacher is not None:
+                    self.waiting.remove(job)
+                    return job
+        return None
+
+    def carry_out(self, job: str) -> None:
+        """One job, to its end or until time is over."""
+        device = self.arguments.device
+        if job == "teacher":
+            teacher = teachers.train_teacher(
+                self.pair.teacher, self.scale, self.store, root=self.root, device=device, watch=self.watch
+            )
+            assert teacher is not None
+            self.teacher = self.named(teacher)
+            self.say(done=str(teacher))
+            return
+        row, seed = job.rsplit(":", 1)
+        plan = make_plan([self.pair.name], [row], [int(seed)], self.scale)
+        known = {} if self.teacher is None else {self.teacher.network: self.teacher}
+        prepared = Prepared(plan, fingerprint_of(self.dataset), len(self.dataset.train_images), known)
+        (unit,) = prepared.units()
+        done = units.execute(unit, self.store.folder, root=self.root, device=device, watch=self.watch)
+        self.say(done=unit.title, stored=done, key=unit.key)
+
+    def named(self, teacher: teachers.Teacher) -> teachers.Teacher:
+        """The teacher, whose record says what made it."""
+        for path in self.store.folder.glob(f"teachers/{teacher.network}-*.json"):
+            record = json.loads(path.read_text())
+            if record["weights"] == teacher.weights and "graphs" not in record["origin"]:
+                teacher = dataclasses.replace(
+                    teacher, origin=f"{teacher.origin}, steps replayed as CUDA graphs by {self.arguments.made_by}"
+                )
+                teachers._write(self.store, path, {**record, "origin": teacher.origin})
+        return teacher
+
+    def work(self, place: int) -> None:
+        """Carry out jobs while there are some."""
+        torch.set_num_threads(1)  # of this thread
+        with contextlib.ExitStack() as stack:
+            if self.arguments.device != "cpu":
+                priority = -1 if place == 0 else 0
+                stack.enter_context(torch.cuda.stream(torch.cuda.Stream(priority=priority)))
+            while not self.over.is_set() and self.waiting:
+                job = self.take()
+                if job is None:
+                    time.sleep(0.2)
+                    continue
+                try:
+                    self.say(start=job, place=place)
+                    self.carry_out(job)
+                except KeyboardInterrupt:
+                    self.say(stopped=job)
+                except Exception:
+                    self.say(failed=job, error=traceback.format_exc())
+                    if job == "teacher":  # nobody can wait for it any more
+                        self.waiting = [waiting for waiting in self.waiting if waiting.startswith("Student:")]
+
+    def run(self) -> None:
+        """All jobs, until they are done or time is over."""
+        threads = [threading.Thread(target=self.work, args=(place,)) for place in range(self.arguments.side)]
+        with graphed(self.arguments.made_by):
+            for thread in threads:
+                thread.start()
+            self.wait(threads, self.arguments.seconds)
+            self.over.set()
+            for run in list(self.runs.values()):
+                if len(run):
+                    run.stop()
+            self.wait(threads, 60)
+        self.say(end=True)
+
+    @staticmethod
+    def wait(threads: list[threading.Thread], seconds: float) -> None:
+        """Until all threads have ended, or so long."""
+        until = time.monotonic() + seconds
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
+
+
+def main(given: list[str] | None = None, began: Callable[[Campaign], None] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("jobs", nargs="+")
+    parser.add_argument("--pair", default="V13>V8")
+    parser.add_argument("--scale", default="full")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--per-class", type=int)
+    parser.add_argument("--classes", type=int)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--side", type=int, default=1, help="runs side by side")
+    parser.add_argument("--seconds", type=float, default=1e6)
+    parser.add_argument("--log", type=Path, required=True)
+    parser.add_argument("--made-by", default="tests/benchmarks/graphed_runs.py")
+    campaign = Campaign(parser.parse_args(given))
+    if began is not None:
+        began(campaign)
+    campaign.run()
+
+
+if __name__ == "__main__":
+    main()
