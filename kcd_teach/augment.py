@@ -1,5 +1,7 @@
 """Which view of an image is shown? Whole-batch random crop and flip, and the blending of two images."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -113,6 +115,7 @@ class StageImages:
             images as they are now and keeps them for good, as the authors' code does.
 
     Attributes:
+        stage: which one is shown, counted from 0.
         current: uint8 [N, C, H, W], what is shown in this stage.
         mixed: bool [N], on the CPU, True where ``current`` differs from the original by a mixture of this preset.
     """
@@ -120,7 +123,14 @@ class StageImages:
     def __init__(self, originals: Tensor, preset: str = "paper") -> None:
         self.originals = self.current = originals
         self.cumulative = preset == "released"
+        self.stage = 0
         self.mixed = torch.zeros(len(originals), dtype=torch.bool)
+
+    def show(self, mixture: Mixture, stage: int) -> None:
+        """Show what a stage trains on, with its mixture; nothing changes if it is shown already."""
+        if stage != self.stage:
+            self.apply(mixture)
+            self.stage = stage
 
     def apply(self, mixture: Mixture) -> None:
         """Start a stage: blend its boundary samples with their partners."""
@@ -137,13 +147,14 @@ class StageImages:
             self.current[boundary] = mix(source[boundary], source[partners], share)
             self.mixed[mixture.boundary] = True
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """The mixed images only: ids int64 [M] and pixels uint8 [M, C, H, W]."""
+    def state_dict(self) -> dict[str, Any]:
+        """The stage, and the mixed images only: ids int64 [M] and pixels uint8 [M, C, H, W]."""
         ids = torch.nonzero(self.mixed).flatten()
-        return {"ids": ids, "pixels": self.current[ids.to(self.current.device)].cpu()}
+        return {"stage": self.stage, "ids": ids, "pixels": self.current[ids.to(self.current.device)].cpu()}
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the images of :meth:`state_dict`."""
+        self.stage = state["stage"]
         self.mixed = torch.zeros_like(self.mixed)
         self.mixed[state["ids"]] = True
         self.current = self.originals.clone()

@@ -1,23 +1,38 @@
-"""How does a run survive being stopped? Interrupts between batches, and files that are whole or absent."""
+"""How a run survives its process: how far it is, what it belongs to, the file that keeps both, and stops between batches."""
 
 import contextlib
-import pickle
-import re
+import dataclasses
 import signal
 import threading
+import time
 import types
-import zipfile
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+from torch import Tensor, nn
 
-from kcd_teach._files import written_whole
+from kcd_teach._files import UnusableCheckpoint, read_state, read_torch_file, write_state
+from kcd_teach.condensation import Condenser, KeepAll
+from kcd_teach.datasets import Dataset
+from kcd_teach.distillers import Distiller
+from kcd_teach.fingerprints import alike, code_fingerprint, code_of, fingerprint_of, hash_of, make_of, probe
+from kcd_teach.knowledge import Knowledge
+from kcd_teach.recipe import EpochReport, Recipe
 
-
-class UnusableCheckpoint(ValueError):  # noqa: N818
-    """A file that can be read, and is not the checkpoint of this run."""
+__all__ = [
+    "Identity",
+    "Progress",
+    "SavedRun",
+    "UnusableCheckpoint",
+    "read_state",
+    "read_torch_file",
+    "stop_between_batches",
+    "write_state",
+]
 
 
 @contextlib.contextmanager
@@ -44,53 +59,200 @@ def stop_between_batches(asked: threading.Event) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def write_state(path: Path, state: dict[str, Any]) -> None:
-    """Write tensors and plain values to one file, whole or not at all."""
-    try:
-        with written_whole(path) as file:
-            torch.save(state, file)
-    except OSError as error:
-        raise OSError(f"checkpoint {path} cannot be written ({error}); choose another file") from error
+class Stateful(Protocol):
+    """A part of a run that can be saved and restored."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything it needs to go on, as tensors and plain values."""
+
+    def load_state_dict(self, state: Any) -> Any:
+        """Go on from there."""
 
 
-def read_state(path: Path, advice: str = "delete it to start again") -> dict[str, Any]:
-    """Read what :func:`write_state` wrote; raises ValueError for a damaged file or one that could run code."""
-    state = read_torch_file(path, advice)
-    if not isinstance(state, dict):
-        raise UnusableCheckpoint(f"{path} is not a checkpoint: it holds a {type(state).__name__}")
-    return state
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        reports: of all finished epochs, also of those before a resume.
+        epoch: finished epochs.
+        batches: finished batches of the epoch that is under way.
+        presentations: samples shown since the start, all epochs together.
+        loss: sum of the losses of the epoch under way, over samples, float64 on the device, which is not waited for.
+        seconds: computing since the start, all processes together.
+        places: where all processes that worked on it compute, to the last bit; only in one place resuming is exact.
+    """
+
+    def __init__(self, device: torch.device, place: str) -> None:
+        self.reports: list[EpochReport] = []
+        self.places = [place]
+        self.epoch = self.batches = self.presentations = 0
+        self.loss = torch.zeros((), dtype=torch.float64, device=device)
+        self.seconds, self._clock = 0.0, time.perf_counter()
+
+    def start_clock(self) -> None:
+        """Time that passed before is not counted."""
+        self._clock = time.perf_counter()
+
+    def tick(self) -> None:
+        """Add the time since the last tick to :attr:`seconds`."""
+        now = time.perf_counter()
+        self.seconds, self._clock = self.seconds + now - self._clock, now
+
+    def next_epoch(self) -> None:
+        """Begin to count batches and losses anew."""
+        self.batches, self.loss = 0, torch.zeros_like(self.loss)
+
+    def state_dict(self) -> dict[str, Any]:
+        """See :class:`Stateful`."""
+        return {
+            "places": self.places,
+            "reports": [dataclasses.asdict(report) for report in self.reports],
+            "counts": [self.epoch, self.batches, self.presentations],
+            "loss": self.loss,
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See :class:`Stateful`; this process is added to the places."""
+        self.places = [*(place for place in state["places"] if place not in self.places), *self.places]
+        self.reports = [EpochReport(**report) for report in state["reports"]]
+        self.epoch, self.batches, self.presentations = state["counts"]
+        self.loss, self.seconds = state["loss"].to(self.loss.device), state["seconds"]
 
 
-def read_torch_file(path: Path, advice: str, legacy: bool = False) -> Any:
-    """Read a file of ``torch.save``, onto the CPU, without running anything that it may hold.
+@dataclasses.dataclass(frozen=True)
+class Identity:
+    """What a run's result depends on: a checkpoint is continued only if all of it is the same.
+
+    Attributes:
+        student, dataset, knowledge, distiller, condenser, recipe, seed: the parts of the run, at its beginning.
+    """
+
+    student: nn.Module
+    dataset: Dataset
+    knowledge: Knowledge | None
+    distiller: Distiller
+    condenser: Condenser | KeepAll
+    recipe: Recipe
+    seed: int
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The part of it that can be read."""
+        return {
+            "dataset": f"{self.dataset.name}, {len(self.dataset.train_images)} images",
+            "student": type(self.student).__name__,
+            "parameters": sum(parameter.numel() for parameter in self.student.parameters()),
+            "distiller": repr(self.distiller),
+            "recipe": dataclasses.asdict(self.recipe),
+            "condenser": dict(self.condenser.config),
+            "seed": self.seed,
+        }
+
+    @cached_property
+    def hashes(self) -> dict[str, str]:
+        """Of the images, of the teacher's weights and of all code."""
+        return {
+            "hash of the images": fingerprint_of(self.dataset),
+            "hash of the teacher": "" if self.knowledge is None else hash_of(self.knowledge.teacher),
+            "precision of the teacher": "" if self.knowledge is None else self.knowledge.precision,
+            "hash of the student's code": make_of(self.student),
+            "hash of the distiller's code": make_of(self.distiller),
+            "hash of the condenser's code": code_of(self.condenser),
+            "hash of this package's code": code_fingerprint(),
+        }
+
+    @cached_property
+    def teacher_answers(self) -> list[Tensor]:
+        """What the teacher says about a few images, by which it is recognised; empty without a teacher."""
+        if self.knowledge is None:
+            return []
+        try:
+            teacher = self.knowledge.rehearsing().teacher
+        except Exception:  # a network that cannot be copied is asked itself
+            teacher = self.knowledge.teacher
+        return probe(teacher, self.dataset, self.distiller.needs.features)
+
+    @property
+    def student_answers(self) -> list[Tensor]:
+        """What the student says about them now."""
+        return probe(self.student, self.dataset)
+
+
+class SavedRun:
+    """A run as it is saved to a file, and restored from it.
 
     Args:
-        path: the file.
-        advice: what to do about a damaged one, for the message.
-        legacy: also read the format from before PyTorch 1.6, which has no checksums.
+        file: where it is saved; ``None`` saves nothing.
+        identity: what the run is.
+        parts: what it consists of, by name.
 
-    Raises:
-        ValueError: the file is damaged, or holds more than tensors and plain values.
-        OSError: it is missing or cannot be read.
+    Attributes:
+        file, identity: see above.
     """
-    try:
-        if not legacy or _begins_as_zip(path):
-            with zipfile.ZipFile(path) as archive:  # torch does not compare the checksums that it writes
-                damaged = archive.testzip()
-            if damaged:
-                raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        asked_for = re.search(r"GLOBAL (\S+)", str(error))
-        rest = f": it asks for {asked_for[1]}, which could run code; {advice}" if asked_for else f"; {advice}"
-        raise ValueError(f"{path} is damaged or holds more than tensors and plain values; refused{rest}") from error
-    except OSError:
-        raise
-    except Exception as error:  # a damaged file can fail in any way
-        reason = str(error) or type(error).__name__
-        raise ValueError(f"{path} is damaged or not a checkpoint ({reason}); {advice}") from error
 
+    def __init__(self, file: Path | None, identity: Identity, parts: Mapping[str, Stateful]) -> None:
+        self.file, self.identity, self._parts = file, identity, parts
+        self._first_weights = hash_of(identity.student)
 
-def _begins_as_zip(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(4) == b"PK\x03\x04"
+    def save(self) -> None:
+        """Write the file, whole or not at all."""
+        if self.file is not None:
+            write_state(self.file, self.state_dict())
+
+    def begin(self) -> None:
+        """Go on from the file if it is there; else write it.
+
+        A place that cannot be written to, or a state that could not be read again, fails here and not after hours.
+        """
+        if self.file is None:
+            return
+        if self.file.exists():
+            self.load_state_dict(read_state(self.file))
+        else:
+            self.save()
+            read_state(self.file, "a part of this run keeps in its state_dict what is neither tensor nor plain value")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that is needed to go on exactly from here, as tensors and plain values."""
+        return {
+            "config": self.identity.config,
+            "origin": self.identity.hashes,
+            "first weights": self._first_weights,
+            "teacher's answers": self.identity.teacher_answers,
+            "student's answers": self.identity.student_answers,
+            **{name: part.state_dict() for name, part in self._parts.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`; raises UnusableCheckpoint, a ValueError, if that was another run or none."""
+        if missing := self.state_dict().keys() - state.keys():
+            raise UnusableCheckpoint(f"this is not the checkpoint of a run; it lacks {', '.join(sorted(missing))}")
+        saved = {**state["config"], **state["origin"]}
+        for name, ours in {**self.identity.config, **self.identity.hashes}.items():
+            if (theirs := saved.get(name)) != ours:
+                raise UnusableCheckpoint(
+                    f"the checkpoint belongs to another run: its {name} is {theirs}, here it is {ours}"
+                )
+        self._check_answers("teacher", self.identity.teacher_answers, state["teacher's answers"])
+        self._mention_weights(state)
+        for name, part in self._parts.items():
+            part.load_state_dict(state[name])
+        self._check_answers("student", self.identity.student_answers, state["student's answers"])
+
+    def _mention_weights(self, state: dict[str, Any]) -> None:
+        """Warn if the student is another one than the saved run began or stopped with: its weights are replaced."""
+        if self._first_weights not in (state["first weights"], hash_of(state["student"])):
+            warnings.warn(
+                f"this student is not the one that the run in {self.file} began with; its weights are replaced by those "
+                "of the file. Another student needs another file",
+                stacklevel=5,
+            )
+        self._first_weights = state["first weights"]
+
+    @staticmethod
+    def _check_answers(role: str, ours: list[Tensor], theirs: list[Tensor]) -> None:
+        if len(ours) != len(theirs) or not all(map(alike, ours, theirs)):
+            raise UnusableCheckpoint(
+                f"the checkpoint belongs to another run: its {role} has the weights of this one, but says something else"
+            )

@@ -8,12 +8,16 @@ import contextlib
 import os
 import platform
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import nn
 
 from kcd_teach._checks import check_choice
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 PRECISIONS = ("float32", "bfloat16")
 ISA_WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
@@ -59,14 +63,18 @@ class Engine:
         """Move a network to the device, its convolutions laid out channels last."""
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
-    def compile(self, network: nn.Module) -> nn.Module:
-        """A network that is compiled at its first call, for inputs of one shape; on CUDA as a graph that is replayed."""
-        mode = "reduce-overhead" if self.device.type == "cuda" else "default"
-        return torch.compile(network, dynamic=False, mode=mode)  # type: ignore[return-value]
-
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """The context in which networks are run."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+
+    def autocasting(self, call: Callable[P, R]) -> Callable[P, R]:
+        """The same function, or module, within :meth:`autocast`."""
+
+        def within(*arguments: P.args, **settings: P.kwargs) -> R:
+            with self.autocast():
+                return call(*arguments, **settings)
+
+        return within
 
     def __repr__(self) -> str:
         return f"Engine({self.device}, {self.precision})"

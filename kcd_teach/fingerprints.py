@@ -27,7 +27,7 @@ or mode of multiplication (TF32) moves them by less."""
 
 RESULTS_COME_FROM = (
     "condensation/*.py", "distillers/*.py", "models/*.py", "_run_checks.py", "answers.py", "augment.py", "batches.py", "datasets.py",
-    "engine.py", "knowledge.py", "negatives.py", "preparation.py", "protocol.py", "recipe.py", "saved_run.py",
+    "engine.py", "knowledge.py", "negatives.py", "preparation.py", "protocol.py", "recipe.py",
     "training.py", "benchmark/pairs.py", "benchmark/rows.py", "benchmark/scales.py", "benchmark/units.py",
     "benchmark/finishing.py",
 )  # fmt: skip

@@ -27,7 +27,6 @@ class Recipe:
         drop_last: leave out an incomplete last batch.
         augment: random crop and flip; ``False`` shows every image as it is.
         precision: in which networks are run, ``"float32"`` or ``"bfloat16"`` (:class:`kcd_teach.engine.Engine`).
-        compile: run the student through ``torch.compile``, which takes a minute to start and then saves some 5 %.
     """
 
     epochs: int = 240
@@ -40,7 +39,6 @@ class Recipe:
     drop_last: bool = False
     augment: bool = True
     precision: str = "float32"
-    compile: bool = False
 
     def __post_init__(self) -> None:
         check_choice("precision", self.precision, PRECISIONS)
@@ -53,7 +51,7 @@ class Recipe:
             "weight_decay": check_between("weight_decay", self.weight_decay, 0, math.inf),
             "milestones": tuple(check_between("milestones", milestone, 0, 1) for milestone in milestones),
             "decay": check_between("decay", self.decay, 0, math.inf, open_low=True),
-            **{name: check_truth(name, getattr(self, name)) for name in ("drop_last", "augment", "compile")},
+            **{name: check_truth(name, getattr(self, name)) for name in ("drop_last", "augment")},
         }
         for name, value in plain.items():
             object.__setattr__(self, name, value)

@@ -1,9 +1,10 @@
 """The loop: distil a teacher into a student, on all samples or on the condensed ones."""
 
 import math
-import time
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from weakref import WeakSet
 
 import torch
@@ -18,16 +19,17 @@ from kcd_teach._run_checks import (
     rehearse,
     smallest_batch,
 )
+from kcd_teach.augment import StageImages
 from kcd_teach.batches import batches
-from kcd_teach.checkpoints import read_state, stop_between_batches
-from kcd_teach.condensation import Condenser, KeepAll
+from kcd_teach.checkpoints import Identity, Progress, SavedRun, stop_between_batches
+from kcd_teach.condensation import Condenser, KeepAll, Mixture
 from kcd_teach.datasets import Dataset
 from kcd_teach.distillers import Distiller
 from kcd_teach.engine import Engine
 from kcd_teach.knowledge import Knowledge, accuracy
+from kcd_teach.preparation import Preparation
 from kcd_teach.protocol import Batch, Outputs, respond
 from kcd_teach.recipe import EpochReport, Recipe
-from kcd_teach.saved_run import SavedRun
 
 __all__ = ["Distillation", "EpochReport", "Recipe", "distill"]
 
@@ -41,14 +43,50 @@ _LEARNING: WeakSet[Distiller] = WeakSet()
 """Distillers with weights or memories of their own that belong to a run, which no other run may start from."""
 
 
-class Distillation(SavedRun, Iterator[EpochReport]):
+class Distillation(Iterator[EpochReport]):
     """A run of :func:`distill`: an iterator over its remaining epochs.
 
     Attributes:
-        student, condenser, knowledge, distiller, dataset, recipe: the parts of the run.
-        epoch: finished epochs.
-        reports: of all finished epochs, also of those before a resume.
+        student, dataset, knowledge, distiller, condenser, recipe, seed: the parts of the run; the knowledge is what the
+            teacher says.
+        images: what is shown in this stage.
+        preparation: what the method learns before the student.
+        progress: how far the run is.
+        saved: the file that it is saved to, and what it must be to go on from there.
     """
+
+    def __init__(
+        self, student: nn.Module, dataset: Dataset, knowledge: Knowledge | None, distiller: Distiller,
+        condenser: Condenser | KeepAll, recipe: Recipe, seed: int, checkpoint: Path | None,
+    ) -> None:  # fmt: skip
+        self.student, self.dataset, self.knowledge, self.distiller = student, dataset, knowledge, distiller
+        self.condenser, self.recipe, self.seed = condenser, recipe, seed
+        self.engine = Engine(dataset.train_images.device, recipe.precision)
+        self.images = StageImages(dataset.train_images, condenser.config["preset"])
+        self.optimizer = recipe.optimizer([*student.parameters(), *distiller.student_parameters()])
+        self.preparation = Preparation(distiller, recipe)
+        self.progress = Progress(self.engine.device, f"{self.engine.place}, torch {torch.__version__}")
+        parts = {
+            name: getattr(self, name)
+            for name in ("student", "distiller", "preparation", "optimizer", "condenser", "images", "progress")
+        }
+        identity = Identity(student, dataset, knowledge, distiller, condenser, recipe, seed)
+        self.saved = SavedRun(checkpoint, identity, parts)
+        self._in_step, self._stopping = False, threading.Event()
+        self._loss = torch.zeros(())
+
+    def _distil(self) -> None:
+        """One epoch of distillation, or the rest of an interrupted one; lines marked ``+`` are what KCD adds to it."""
+        batches, student, teacher, step = self._batches, self._ask_student, self._ask_teacher, self._step
+        distiller, condenser = self.engine.autocasting(self.distiller), self.condenser
+        views = self.distiller.needs.views  # of each image: one, or four for methods that rotate it
+
+        for batch in batches(condenser.active, condenser.mixture):  # + not all samples, and some blended
+            outputs = student(batch)
+            loss = distiller(batch, outputs, teacher(batch))
+            condenser.observe(batch.ids, outputs.logits[::views])  # + what the student finds hard
+            step(loss)
+        condenser.end_epoch()  # + at the end of a stage: rank, keep, blend and drop
 
     def __len__(self) -> int:
         """Epochs that remain."""
@@ -60,38 +98,94 @@ class Distillation(SavedRun, Iterator[EpochReport]):
             raise StopIteration
         if self._in_step:
             raise RuntimeError("this run was stopped inside a step and may be inconsistent; start it again")
-        self._clock = time.perf_counter()
+        self.progress.start_clock()
         with stop_between_batches(self._stopping):
             while not self.preparation.done:
                 self._prepare()
-            report = self._train()
+            stage = self.condenser.stage
+            self._begin_epoch()
+            self._distil()
+            report = self._end_epoch(stage)
             self._stop_if_asked(f"after epoch {self.epoch}")
         return report
+
+    @property
+    def epoch(self) -> int:
+        """Finished epochs."""
+        return self.progress.epoch
+
+    @property
+    def reports(self) -> list[EpochReport]:
+        """Of all finished epochs, also of those before a resume."""
+        return self.progress.reports
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What makes this run this run, as far as it can be read."""
+        return self.saved.identity.config
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that is needed to go on exactly from here, as tensors and plain values."""
+        return self.saved.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`; raises ValueError if that was another run or none."""
+        self.saved.load_state_dict(state)
 
     def stop(self) -> None:
         """Stop behind the current batch, as an interrupt does; for other threads, which no interrupt reaches."""
         self._stopping.set()
+
+    def _begin_epoch(self) -> None:
+        self.student.train()
+        self.distiller.train()
+        self.distiller.start_epoch(self.epoch, self.recipe.epochs)
+        self.recipe.set_rate(self.optimizer, self.epoch + 1)
+
+    def _batches(self, active: Tensor, mixture: Mixture) -> Iterator[Batch]:
+        """What is left of the epoch, on the active samples; counts what was done with each batch."""
+        self.images.show(mixture, self.condenser.stage)
+        for batch in self._stoppable(self._shuffled(active, self.epoch)):
+            yield batch
+            self.progress.presentations += len(batch.ids)
+            self.progress.loss += self._loss.double() * len(batch.ids)
+        self._in_step = True  # until the epoch is closed
+        self._check_finite(f"epoch {self.epoch + 1}")
+
+    def _shuffled(self, ids: Tensor, epoch: int) -> Iterator[Batch]:
+        # One generator per epoch: the order of an epoch depends on seed and epoch alone, which makes resuming exact.
+        generator = torch.Generator().manual_seed(100_003 * self.seed + epoch)
+        first, needs = self.progress.batches, self.distiller.needs
+        return batches(self.dataset, self.images, ids, self.recipe, generator, first, needs)
+
+    def _stoppable(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Hand out batches, and stop behind one of them if that is asked for."""
+        for batch in batches:
+            self._in_step = True
+            yield batch
+            self._in_step = False
+            self.progress.batches += 1
+            if self._stopping.is_set():
+                self._save()
+                self._stop_if_asked(f"between batches in epoch {self.epoch + 1}")
 
     def _stop_if_asked(self, where: str) -> None:
         if self._stopping.is_set():
             self._stopping.clear()
             raise KeyboardInterrupt(f"stopped {where}; iterate to go on")
 
-    def _train(self) -> EpochReport:
-        """One epoch, or the rest of an interrupted one."""
-        stage = self.condenser.stage
-        self.student.train()
-        self.distiller.train()
-        self.distiller.start_epoch(self.epoch, self.recipe.epochs)
-        self.recipe.set_rate(self.optimizer, self.epoch + 1)
-        for batch in self._stoppable(self._batches()):
-            self._train_on(batch)
-        self._in_step = True
-        self._check_finite(self._loss.item(), f"epoch {self.epoch + 1}")
-        self.condenser.end_epoch()  # + rank, keep, mix and drop, if a stage ends here
-        if self.condenser.stage != stage:
-            self.images.apply(self.condenser.mixture)
-        return self._close_epoch(stage)
+    def _ask_student(self, batch: Batch) -> Outputs:
+        with self.engine.autocast():
+            return respond(self.student, batch.images, self.distiller.needs.features)
+
+    def _ask_teacher(self, batch: Batch) -> Outputs | None:
+        return None if self.knowledge is None else self.knowledge(batch, self.distiller.needs)
+
+    def _step(self, loss: Tensor) -> None:
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self._loss = loss.detach()
 
     def _prepare(self) -> None:
         """One epoch of what the method learns before the student, on all samples."""
@@ -101,73 +195,36 @@ class Distillation(SavedRun, Iterator[EpochReport]):
             with self.engine.autocast():
                 loss = self.preparation.loss(batch, self._ask_teacher(batch))
             self.preparation.step(loss)
-            self._loss += loss.detach().double()
-        self._check_finite(self._loss.item(), f"preparation epoch {self.preparation.epoch + 1}")
+            self.progress.loss += loss.detach().double()
+        self._check_finite(f"preparation epoch {self.preparation.epoch + 1}")
         self.preparation.epoch += 1
-        self._batches_done, self._loss = 0, torch.zeros_like(self._loss)
+        self.progress.next_epoch()
         self._save()
 
-    def _stoppable(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Hand out batches, and stop behind one of them if an interrupt has come."""
-        for batch in batches:
-            self._in_step = True
-            yield batch
-            self._in_step = False
-            self._batches_done += 1
-            if self._stopping.is_set():
-                self._save()
-                self._stop_if_asked(f"between batches in epoch {self.epoch + 1}")
-
-    def _batches(self) -> Iterator[Batch]:
-        active = self.condenser.active  # + not all samples: the ones worth it
-        return self._shuffled(active, self.epoch)
-
-    def _shuffled(self, ids: Tensor, epoch: int) -> Iterator[Batch]:
-        # One generator per epoch: the order of an epoch depends on seed and epoch alone, which makes resuming exact.
-        generator = torch.Generator().manual_seed(100_003 * self.seed + epoch)
-        return batches(self.dataset, self.images, ids, self.recipe, generator, self._batches_done, self.distiller.needs)
-
-    def _train_on(self, batch: Batch) -> None:
-        needs = self.distiller.needs
-        with self.engine.autocast():
-            student = respond(self._forward(batch), batch.images, needs.features)
-            loss = self.distiller(batch, student, self._ask_teacher(batch))
-        self.condenser.observe(batch.ids, student.logits[:: needs.views])  # + what the student finds hard
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        self._loss += loss.detach().double() * len(batch.ids)
-        self._presentations += len(batch.ids)
-
-    def _forward(self, batch: Batch) -> nn.Module:
-        """The student, compiled for batches of full size if that is asked for."""
-        if self.compiled is not None and len(batch.ids) == self.recipe.batch_size:
-            return self.compiled
-        return self.student
-
-    def _ask_teacher(self, batch: Batch) -> Outputs | None:
-        return None if self.knowledge is None else self.knowledge(batch, self.distiller.needs)
-
-    def _close_epoch(self, stage: int) -> EpochReport:
-        before = self.reports[-1].presentations if self.reports else 0
-        shown = self._presentations - before
-        loss = self._loss.item() / max(shown, 1)
-        self.epoch += 1
+    def _end_epoch(self, stage: int) -> EpochReport:
+        """Evaluate, report and save an epoch that was trained in this stage."""
+        progress = self.progress
+        shown = progress.presentations - (self.reports[-1].presentations if self.reports else 0)
+        loss = progress.loss.item() / max(shown, 1)
+        progress.epoch += 1
         test_accuracy = accuracy(self.student, self.dataset, self.engine.precision)
-        self._tick()
+        progress.tick()
+        rate = self.recipe.rate(progress.epoch)
         report = EpochReport(
-            self.epoch, stage, shown, self._presentations, self.recipe.rate(self.epoch), loss, test_accuracy,
-            self._seconds,
-        )  # fmt: skip
-        self.reports.append(report)
-        self._batches_done, self._loss = 0, torch.zeros_like(self._loss)
+            progress.epoch, stage, shown, progress.presentations, rate, loss, test_accuracy, progress.seconds
+        )
+        progress.reports.append(report)
+        progress.next_epoch()
         self._in_step = False
         self._save()
         return report
 
-    @staticmethod
-    def _check_finite(loss: float, where: str) -> None:
-        if not math.isfinite(loss):
+    def _save(self) -> None:
+        self.progress.tick()
+        self.saved.save()
+
+    def _check_finite(self, where: str) -> None:
+        if not math.isfinite(loss := self.progress.loss.item()):
             raise FloatingPointError(f"training diverged in {where}: the loss is {loss}; lower the rate")
 
 
@@ -230,12 +287,7 @@ def distill(
         method.begin(len(dataset.train_images))
     file = Path(checkpoint) if checkpoint else None
     run = Distillation(student, dataset, knowledge, method, condenser, recipe, seed, file)
-    if run.checkpoint is not None and run.checkpoint.exists():
-        run.load_state_dict(read_state(run.checkpoint))
-    elif run.checkpoint is not None:
-        # A place that cannot be written to, or a state that could not be read again, fails here and not after hours.
-        run._save()
-        read_state(run.checkpoint, "a part of this run keeps in its state_dict what is neither tensor nor plain value")
+    run.saved.begin()
     if method.state_dict():
         _LEARNING.add(method)
     return run

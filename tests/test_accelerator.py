@@ -11,6 +11,7 @@ from kcd_teach.knowledge import Knowledge
 from kcd_teach.models import create_model
 from kcd_teach.training import Recipe, distill
 from tests.benchmarks.graphed_runs import Graphed
+from tests.benchmarks.material import train_on
 from tests.tiny import outcome, same, tiny_dataset, tiny_networks, tiny_run
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -47,11 +48,11 @@ def test_nothing_waits_for_the_gpu_inside_an_epoch(method, store):
     recipe = Recipe(epochs=4, batch_size=12)
     run = distill(student, dataset, knowledge, recipe=recipe, distiller=distiller, condenser=condenser)
     next(run)
-    batches = list(run._batches())
+    batches = list(run._shuffled(run.condenser.active, run.epoch))
     torch.cuda.set_sync_debug_mode("error")
     try:
         for batch in batches:
-            run._train_on(batch)
+            train_on(run, batch)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 

@@ -23,14 +23,14 @@ def test_a_run_ends_as_the_library_ends_it_also_when_it_was_stopped(tmp_path, mo
 
     def stopping(count):
         step(count)
-        if first._presentations == 48 + 20:
+        if first.progress.presentations == 48 + 10:
             first.stop()
 
     first._train_on = stopping
     with pytest.raises(KeyboardInterrupt):
         list(first)
     again = tiny_run(preset, checkpoint=tmp_path / "run.pt")
-    assert again._batches_done == 2
+    assert again.progress.batches == 2
     list(again)
     assert isinstance(whole, Graphed)
     assert same(outcome(whole), outcome(plain))

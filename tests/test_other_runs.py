@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from kcd_teach import saved_run
+from kcd_teach import checkpoints
 from kcd_teach.condensation import Condenser
 from kcd_teach.datasets import Dataset
 from kcd_teach.distillers import KD, create_distiller, list_distillers
@@ -166,7 +166,7 @@ def test_a_checkpoint_goes_on_only_as_what_it_was(tmp_path, one, other, message)
 
 def test_a_checkpoint_of_other_code_is_refused(tmp_path, monkeypatch):
     next(run_of(tmp_path / "run.pt"))
-    monkeypatch.setattr(saved_run, "code_fingerprint", lambda: "other")
+    monkeypatch.setattr(checkpoints, "code_fingerprint", lambda: "other")
     with pytest.raises(ValueError, match=r"its hash of this package's code is [0-9a-f]{16}, here it is other"):
         run_of(tmp_path / "run.pt")
 

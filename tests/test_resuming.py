@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from kcd_teach import saved_run, training
+from kcd_teach import checkpoints, training
 from kcd_teach.checkpoints import read_state, write_state
 from kcd_teach.condensation import Condenser
 from kcd_teach.knowledge import Knowledge
@@ -124,7 +124,7 @@ def test_interrupted_again_and_again():
 def test_interrupted_while_an_epoch_is_closed(monkeypatch, tmp_path, epoch, where):
     """Ranking, evaluating and saving are finished first: stopped in their middle they would happen twice."""
     run = tiny_run("paper", checkpoint=tmp_path / "run.pt")
-    owner = {"end_epoch": run.condenser, "write_state": saved_run, "accuracy": training}[where]
+    owner = {"end_epoch": run.condenser, "write_state": checkpoints, "accuracy": training}[where]
     original = getattr(owner, where)
 
     def interrupted(*arguments):

@@ -64,7 +64,7 @@ def test_same_seed_same_bits_other_seed_other_bits(preset):
 def test_every_epoch_has_its_own_order_and_views():
     run, orders = tiny_run(None), []
     while len(run):
-        first = next(iter(run._batches()))
+        first = next(iter(run._shuffled(run.condenser.active, run.epoch)))
         orders += [tuple(first.ids.tolist()), tuple(first.views.tolist())]
         next(run)
     assert len(set(orders)) == 8
@@ -128,7 +128,7 @@ def test_one_epoch_equals_the_loop_written_out():
     student, teacher = copy.deepcopy(run.student), run.knowledge.teacher
     optimizer = torch.optim.SGD(student.parameters(), 0.05, momentum=0.9, weight_decay=5e-4)
     student.train()
-    for batch in run._batches():
+    for batch in run._shuffled(run.condenser.active, run.epoch):
         with torch.no_grad():
             taught = teacher(batch.images)
         loss = KD()(batch, Outputs(student(batch.images)), Outputs(taught))
@@ -232,7 +232,7 @@ def test_teacher_gets_no_gradient_and_stays_as_it_was_even_after_train():
 def test_condenser_records_the_students_entropies_before_the_update():
     run = tiny_run("paper", recipe={"augment": False})
     student = copy.deepcopy(run.student).train()
-    first = next(iter(run._batches()))
+    first = next(iter(run._shuffled(run.condenser.active, run.epoch)))
     logits = student(first.images)
     next(run)
     p = logits.softmax(dim=1)

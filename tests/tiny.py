@@ -49,8 +49,8 @@ def tiny_run(preset: str | None = "paper", teacher: nn.Module | Knowledge | None
 def outcome(run: Distillation) -> dict[str, Any]:
     """Everything a run has become, with the time it took left out."""
     state = run.state_dict()
-    state["progress"][-1] = 0.0
-    state["reports"] = [{**report, "seconds": 0.0} for report in state["reports"]]
+    state["progress"]["seconds"] = 0.0
+    state["progress"]["reports"] = [{**report, "seconds": 0.0} for report in state["progress"]["reports"]]
     return copy.deepcopy(state)
 
 

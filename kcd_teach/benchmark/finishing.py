@@ -91,7 +91,7 @@ def described(run: Distillation) -> Record:
         "seconds": round(run.reports[-1].seconds, 2),
         "run": json.loads(json.dumps(run.config)),
         "versions": {"kcd_teach": __version__, "torch": torch.__version__, "python": platform.python_version()},
-        "places": run.places,
+        "places": run.progress.places,
         "device": run.engine.name,
         "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }

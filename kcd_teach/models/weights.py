@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kcd_teach.checkpoints import read_torch_file
+from kcd_teach._files import read_torch_file
 from kcd_teach.datasets import Dataset, find_data_file, read_npz, write_npz
 
 TEACHER = "mini_resnet8x3"

@@ -87,7 +87,7 @@ class CutShort:
         for number, batch in enumerate(islice(self._batches(*arguments), STEPS + 1 - first), start=first):
             if number == STEPS and self._dies and run.preparation.done:
                 run._save()  # as an interrupt does it
-                run.checkpoint = None  # the end of the epoch is not saved
+                run.saved.file = None  # the end of the epoch is not saved
             yield batch
 
 

@@ -30,6 +30,7 @@ from tests.benchmarks.material import (
     PAIRS,
     ROOT,
     Figures,
+    batches_of,
     epoch_of,
     figures,
     images_for,
@@ -45,7 +46,7 @@ IMAGENET = 1_281_167
 
 def bare_steps(run: Distillation, count: int) -> Callable[[], None]:
     """The arithmetic of as many steps on one constant batch: teacher, student, loss, backward, update."""
-    batch = next(run._batches())
+    batch = next(batches_of(run))
     assert run.knowledge is not None
     teacher = run.knowledge.teacher.eval()
 
@@ -167,9 +168,9 @@ from tests.benchmarks.engine import *
 dataset = images_for(argparse.Namespace(data={str(data) if data else None!r}, images=50_000))
 student, teacher = pair_of("R56>R20", dataset)
 run = distill(student, dataset, teacher, recipe=Recipe(epochs=240), condenser=Condenser(50_000))
-batches = run._batches()
+batches = batches_of(run)
 for _ in range(4):
-    run._train_on(next(batches))
+    train_on(run, next(batches))
 run.condenser.end_epoch()
 print((peak_kilobytes() - before) / 1e6)
 """

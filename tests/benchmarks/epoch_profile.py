@@ -15,7 +15,7 @@ from kcd_teach import Condenser, Knowledge, Recipe, distill
 from kcd_teach.datasets import Dataset
 from kcd_teach.protocol import Batch, respond
 from kcd_teach.training import Distillation
-from tests.benchmarks.material import epoch_of, figures, in_turn, pair_of, ratio
+from tests.benchmarks.material import batches_of, epoch_of, figures, in_turn, pair_of, ratio
 
 PARTS = ("augment", "teacher", "student forward", "loss and backward", "optimiser", "bookkeeping")
 PROFILED = ("R56>R20", "bundled")
@@ -41,14 +41,14 @@ class Stopwatch:
 
 
 def profiled_epoch(run: Distillation) -> dict[str, float]:
-    """Seconds by part of one epoch, doing what :meth:`Distillation._train_on` does, in its order.
+    """Seconds by part of one epoch, doing what :meth:`Distillation._distil` does, in its order.
 
     Bookkeeping holds a ranking of all samples, which a real run pays once per stage and not once per epoch.
     """
     watch = Stopwatch(run.dataset.train_images.device)
     run.student.train()
     with watch.time("augment"):
-        batches = run._batches()
+        batches = batches_of(run)
     while True:
         with watch.time("augment"):
             batch = next(batches, None)
@@ -64,7 +64,7 @@ def profiled_epoch(run: Distillation) -> dict[str, float]:
 def _profiled_step(run: Distillation, batch: Batch, watch: Stopwatch) -> None:
     needs = run.distiller.needs
     with watch.time("student forward"), run.engine.autocast():
-        student = respond(run._forward(batch), batch.images, needs.features)
+        student = respond(run.student, batch.images, needs.features)
     with watch.time("teacher"):
         taught = run._ask_teacher(batch)
     with watch.time("loss and backward"):
@@ -78,8 +78,8 @@ def _profiled_step(run: Distillation, batch: Batch, watch: Stopwatch) -> None:
     with watch.time("optimiser"):
         run.optimizer.step()
     with watch.time("bookkeeping"):
-        run._loss += loss.detach().double() * len(batch.ids)
-        run._presentations += len(batch.ids)
+        run.progress.loss += loss.detach().double() * len(batch.ids)
+        run.progress.presentations += len(batch.ids)
 
 
 def profiled_run(name: str, dataset: Dataset, store: str) -> Distillation:

@@ -25,7 +25,7 @@ from kcd_teach.benchmark.finishing import repeatably
 from kcd_teach.models import create_model
 from kcd_teach.training import Distillation
 from tests.benchmarks.graphed_runs import QUIET, Graphed
-from tests.benchmarks.material import random_images
+from tests.benchmarks.material import batches_of, random_images, train_on
 
 RUNS = {
     "vgg8 labels": ("", "vgg8", False), "vgg13 labels": ("", "vgg13", False), "V13>V8 KD": ("vgg13", "vgg8", False),
@@ -209,10 +209,10 @@ def drive(run: Distillation, steps: int) -> None:
     """So many steps on full batches."""
     run.student.train()
     while steps > 0:
-        for batch in run._batches():
+        for batch in run._sizes() if isinstance(run, Graphed) else batches_of(run):
             if isinstance(batch, int) and batch < run.recipe.batch_size:
                 break
-            run._train_on(batch)
+            run._train_on(batch) if isinstance(run, Graphed) else train_on(run, batch)
             steps -= 1
             if steps == 0:
                 return

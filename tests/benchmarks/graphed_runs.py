@@ -57,7 +57,7 @@ class Graphed(Distillation):
     def __init__(self, *parts: Any, **named: Any) -> None:
         super().__init__(*parts, **named)
         needs, device = self.distiller.needs, self.dataset.train_images.device
-        if needs.rotations or needs.negatives or needs.preparation or self.compiled is not None:
+        if needs.rotations or needs.negatives or needs.preparation:
             raise ValueError(f"{type(self.distiller).__name__} needs more than one view of each image, or preparation")
         if self.knowledge is not None and self.knowledge.store != "off":
             raise ValueError("a graph asks the teacher every time: store must be 'off'")
@@ -68,18 +68,29 @@ class Graphed(Distillation):
         self._at = torch.zeros(1, dtype=torch.int64, device=device)
         self._offsets = torch.arange(self.recipe.batch_size, device=device)
         self._unmixed = torch.zeros(self.recipe.batch_size, dtype=torch.bool)
-        self._sum = torch.zeros_like(self._loss)
+        self._sum = torch.zeros_like(self.progress.loss)
         self._entropies = torch.zeros(count, device=device) if isinstance(self.condenser, Condenser) else None
         self._ids, self._noted = torch.arange(0), 0
         self._graph: torch.cuda.CUDAGraph | None = None
         self._captured_for: tuple[float, int] | None = None
         self._plain_steps, self._queue, self._replayed = 0, deque[torch.cuda.Event](), 0
         if self._graphs:
-            self.places = [f"{self.places[0]}, steps replayed as CUDA graphs"]
+            self.progress.places = [f"{self.progress.places[0]}, steps replayed as CUDA graphs"]
 
-    def _batches(self) -> Iterator[int]:  # type: ignore[override]
+    def _distil(self) -> None:
+        """One epoch, see :meth:`Distillation._distil`."""
+        self.images.show(self.condenser.mixture, self.condenser.stage)
+        for count in self._stoppable(self._sizes()):  # type: ignore[arg-type]
+            self._train_on(count)
+            self.progress.presentations += count
+        self._note(len(self._ids))
+        self._in_step = True
+        self._check_finite(f"epoch {self.epoch + 1}")
+        self.condenser.end_epoch()
+
+    def _sizes(self) -> Iterator[int]:
         """Sizes of the batches; which samples they hold is on the device. The order and views of the library's loop."""
-        size, first = self.recipe.batch_size, self._batches_done
+        size, first = self.recipe.batch_size, self.progress.batches
         generator = torch.Generator().manual_seed(100_003 * self.seed + self.epoch)
         ids = self.condenser.active.sort().values
         self._ids = ids[torch.randperm(len(ids), generator=generator)]
@@ -90,16 +101,14 @@ class Graphed(Distillation):
         self._noted = first * size
         for start in range(first * size, len(ids), size):
             yield min(size, len(ids) - start)
-        self._note(len(ids))
 
-    def _train_on(self, count: int) -> None:  # type: ignore[override]
+    def _train_on(self, count: int) -> None:
         if not self._graphs or count < self.recipe.batch_size or self._plain_steps < PLAIN_FIRST:
             with QUIET:
-                self._step(count)
+                self._plain_step(count)
             self._plain_steps += 1
         else:
             self._replay()
-        self._presentations += count
 
     def _replay(self) -> None:
         wanted = (self.optimizer.param_groups[0]["lr"], id(self.images.current))
@@ -108,7 +117,7 @@ class Graphed(Distillation):
                 self._graph, self._captured_for = torch.cuda.CUDAGraph(), wanted
                 stream = torch.cuda.current_stream()
                 with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
-                    self._step(self.recipe.batch_size)
+                    self._plain_step(self.recipe.batch_size)
         self._graph.replay()
         self._replayed += 1
         if self._replayed % GROUP == 0:
@@ -117,7 +126,7 @@ class Graphed(Distillation):
             if len(self._queue) > AHEAD:
                 self._queue.popleft().synchronize()
 
-    def _step(self, count: int) -> None:
+    def _plain_step(self, count: int) -> None:
         """One step on the next ``count`` samples, without a value that Python would have to wait for."""
         needs, places = self.distiller.needs, self._at + self._offsets[:count]
         ids, views = self._order[places], self._views[places]
@@ -139,7 +148,7 @@ class Graphed(Distillation):
         """Hand on what the steps up to here have left on the device: the sum of losses, the entropies."""
         if done <= self._noted:
             return
-        self._loss = self._loss + self._sum
+        self.progress.loss = self.progress.loss + self._sum
         self._sum.zero_()
         if self._entropies is not None:
             size, part = self.recipe.batch_size, slice(self._noted, done)
@@ -147,17 +156,13 @@ class Graphed(Distillation):
                 self.condenser.record(ids, values)
         self._noted = done
 
-    def state_dict(self) -> dict[str, Any]:
-        """See :meth:`SavedRun.state_dict`."""
-        self._note(min(self._batches_done * self.recipe.batch_size, len(self._ids)))
-        return super().state_dict()
-
-    def _close_epoch(self, stage: int) -> Any:
+    def _end_epoch(self, stage: int) -> Any:
         with QUIET:
-            return super()._close_epoch(stage)
+            return super()._end_epoch(stage)
 
     def _save(self) -> None:
-        if self._batches_done or self.epoch % self.saved_every == 0:
+        self._note(min(self.progress.batches * self.recipe.batch_size, len(self._ids)))
+        if self.progress.batches or self.epoch % self.saved_every == 0:
             super()._save()
 
 

@@ -3,7 +3,7 @@
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from torch import nn
 
 from kcd_teach import create_model, load_dataset, load_teacher
 from kcd_teach.datasets import Dataset
+from kcd_teach.protocol import Batch
 from kcd_teach.training import Distillation
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,8 +77,21 @@ def ratio(above: list[float], below: list[float]) -> Figures:
     return figures([a / b for a, b in zip(above, below, strict=True)])
 
 
+def batches_of(run: Distillation) -> Iterator[Batch]:
+    """The batches of the epoch that comes next, which stays the next one."""
+    return run._shuffled(run.condenser.active, run.epoch)
+
+
+def train_on(run: Distillation, batch: Batch) -> None:
+    """What the loop does with a batch."""
+    outputs = run._ask_student(batch)
+    loss = run.engine.autocasting(run.distiller)(batch, outputs, run._ask_teacher(batch))
+    run.condenser.observe(batch.ids, outputs.logits[:: run.distiller.needs.views])
+    run._step(loss)
+
+
 def epoch_of(run: Distillation) -> None:
     """The batches of one epoch, without the evaluation that follows."""
     run.student.train()
-    for batch in run._batches():
-        run._train_on(batch)
+    for batch in batches_of(run):
+        train_on(run, batch)

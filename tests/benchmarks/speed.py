@@ -21,6 +21,7 @@ from kcd_teach import Condenser, Recipe, create_model, distill, load_dataset, lo
 from kcd_teach.protocol import Batch, Outputs
 from kcd_teach.training import Distillation
 from kcd_teach.widgets import RatioExplorer
+from tests.benchmarks.material import batches_of, train_on
 
 REPEATS = 5
 LARGE = 50_000
@@ -77,14 +78,13 @@ def bare_step(run: Distillation, batch: Batch) -> None:
 def epoch_over_step() -> dict[str, float]:
     """An epoch of the loop over the same number of bare steps on one constant batch; 1 would be no overhead."""
     run = small_run()
-    constant = next(run._batches())
+    constant = next(batches_of(run))
     steps = len(run.dataset.train_images) // run.recipe.batch_size
 
     def epoch() -> None:
         run.student.train()
-        for batch in run._batches():
-            run._train_on(batch)
-        run._batches_done = 0
+        for batch in batches_of(run):
+            train_on(run, batch)
 
     bare_step(run, constant)
     return spread(
@@ -95,7 +95,7 @@ def epoch_over_step() -> dict[str, float]:
 def condenser_over_epoch() -> dict[str, float]:
     """Observing and ranking 50,000 samples over the bare steps of that epoch."""
     run = small_run()
-    constant = next(run._batches())
+    constant = next(batches_of(run))
     logits = torch.randn(64, 10)
 
     def condense() -> None:
