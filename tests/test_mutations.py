@@ -127,6 +127,9 @@ LOOP_FAULTS: dict[str, tuple[str, ...]] = {
         "KC-KD, answers remembered", "unknown = ~known | batch.mixed", "unknown = ~known",
     ),
     "contrasts with dropped samples": ("KC-CRD", 'if needs.negatives_from == "active" else', "if False else"),
+    "contrasts with active samples only": (
+        "KC-CRD, contrasts with all", 'if needs.negatives_from == "active" else', "if True else",
+    ),
     "the same contrasts in every batch": (
         "KC-CRD", "manual_seed(1_000_003 * generator.initial_seed() + number)",
         "manual_seed(1_000_003 * generator.initial_seed())",
