@@ -72,6 +72,12 @@ LOOP_FAULTS: dict[str, tuple[str, ...]] = {
     "released mixtures are of originals": (
         "KC-KD, released", "source = self.current if self.cumulative else self.originals", "source = self.originals",
     ),
+    "mixtures stay when nobody is dropped": (
+        "KC-KD, stages that drop nobody", "self.current = source\n", "self.current = self.current\n",
+    ),
+    "who was mixed for good is forgotten": (
+        "KC-KD, released, answers remembered", "if not self.cumulative:\n            self.mixed", "if True:\n            self.mixed",
+    ),
     "released pixels are rounded": (
         "KC-KD, released", "share.float() * partners).to", "share.float() * partners + 0.5).to",
     ),
@@ -105,6 +111,9 @@ LOOP_FAULTS: dict[str, tuple[str, ...]] = {
         "KC-KD by name", "stages=min(STAGES, recipe.epochs), epochs", "stages=min(2, recipe.epochs), epochs",
     ),
     "incomplete batches are kept": ("KC-KD, incomplete batches dropped", "if recipe.drop_last:\n        ids", "if 0:\n        ids"),
+    "who was never shown goes": (
+        "KC-KD, incomplete batches dropped", "outside[self.active] = False", "outside[self.active] = True",
+    ),
     "the first samples are dropped": (
         "KC-KD, incomplete batches dropped", "ids = ids[: len(ids) // recipe.batch_size * recipe.batch_size]",
         "ids = ids[len(ids) % recipe.batch_size :]",
