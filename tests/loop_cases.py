@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from kcd_teach import Condenser, Dataset, Knowledge, Recipe, create_distiller, distill
-from kcd_teach.distillers import Distiller
+from kcd_teach.distillers import KD, Distiller
 from kcd_teach.models.convnet import ConvNet
 from tests.loop_oracle import Loop, Outcome, RandomCondenser
 from tests.oracles import PlainCondenser
@@ -76,12 +76,19 @@ def teacher_of(dataset: Dataset) -> Double:
     return teacher
 
 
+class Growing(KD):
+    """A method whose weights change with time: labels, and KD with a weight that grows from 0 epoch by epoch."""
+
+    def start_epoch(self, epoch: int, epochs: int) -> None:
+        self.label_weight, self.teacher_weight = 1.0, epoch / epochs
+
+
 @dataclass(frozen=True)
 class Case:
     """One run.
 
     Attributes:
-        method: ``"labels"``, ``"kd"``, ``"crd"`` or ``"sskd"``.
+        method: ``"labels"``, ``"kd"``, ``"growing"``, ``"crd"`` or ``"sskd"``.
         condenser: ratio, stages and settings of the condenser, as the library takes them; empty for none.
         recipe: changes of the recipe.
         dataset: changes of the data set.
@@ -112,6 +119,7 @@ RANDOM = {**PAPER, "selection": "random", "seed": 2}
 CASES = {
     "labels alone": Case("labels"),
     "KD": Case(),
+    "KD that grows with time": Case("growing"),
     "KC-KD, paper": Case(condenser=PAPER),
     "KC-KD, released": Case(condenser=RELEASED),
     "KC-KD, no mixing": Case(condenser={**PAPER, "mixing": False}),
@@ -153,6 +161,8 @@ def parts_of(case: Case) -> tuple[nn.Module, nn.Module | None, Dataset, Distille
     student, teacher = small_network(1, (3, 4, 5)), teacher_of(dataset)
     if case.method in ("labels", "kd"):
         return student, None if case.method == "labels" else teacher, dataset, None
+    if case.method == "growing":
+        return student, teacher, dataset, Growing()
     shape = (CHANNELS, *dataset.train_images.shape[2:])
     distiller = create_distiller(case.method, student, teacher, image_shape=shape, seed=case.seed, **case.settings)
     return student, teacher, dataset, distiller.double()

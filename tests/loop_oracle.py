@@ -254,7 +254,8 @@ class Loop:
         teacher: network; None to learn from labels alone.
         dataset, recipe: read field by field.
         condenser: which samples are shown; None shows all.
-        method: ``"kd"``, ``"crd"`` or ``"sskd"``; ignored without a teacher.
+        method: ``"kd"``, ``"growing"`` (KD's weight grows from 0 epoch by epoch), ``"crd"`` or ``"sskd"``; ``"kd"`` without
+            a teacher.
         distiller: of the methods other than KD, for the initial weights of what they learn; left as it is.
         seed: of the run.
         remembered: teacher's answers as a store has them, in half precision.
@@ -290,7 +291,7 @@ class Loop:
             stage = self.condenser.stage if self.condenser else 0
             active = self.condenser.active if self.condenser else self.everyone
             shown, losses = 0, 0.0
-            draws = Draws(self.seed, epoch - 1)
+            draws, self.epoch = Draws(self.seed, epoch - 1), epoch
             for batch in self.batches(draws, active):
                 loss = self.train_on(batch, rate, draws, active)
                 shown += len(batch.ids)
@@ -355,6 +356,8 @@ class Loop:
             contrasts = draws.contrasts(batch.number, batch.ids, self.needs.negatives, others, self.labels)
             contrast = self.contrasts.loss(batch.ids, feature, tapped, contrasts)
             return cross_entropy(plain, labels) + kd(plain, of_plain) + 0.8 * contrast
+        if self.method == "growing":
+            return cross_entropy(plain, labels) + (self.epoch - 1) / self.recipe.epochs * kd(plain, of_plain)
         loss = 0.1 * cross_entropy(plain, labels) + 0.9 * kd(plain, of_plain)
         if self.method == "sskd":
             with torch.no_grad():
@@ -364,7 +367,7 @@ class Loop:
 
     def answers_of(self, network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Logits, and the pooled feature where the method wants it."""
-        if self.method == "kd":
+        if self.method in ("kd", "growing"):
             return network(images), None
         logits, features = network(images, return_features=True)
         return logits, features[-1]

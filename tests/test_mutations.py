@@ -47,6 +47,9 @@ LOOP_FAULTS: dict[str, tuple[str, ...]] = {
     "the loss is a mean over batches": (
         "KD", "loss.detach().double() * len(batch.ids)", "loss.detach().double() * self.recipe.batch_size",
     ),
+    "the method is not told of the time": (
+        "KD that grows with time", "self.distiller.start_epoch(self.epoch, self.recipe.epochs)", "pass",
+    ),
     "presentations of one epoch only": ("KD", "self._presentations, self.recipe.rate", "shown, self.recipe.rate"),
     "the next stage is reported": (
         "KC-KD, paper", "return self._close_epoch(stage)", "return self._close_epoch(self.condenser.stage)",
