@@ -25,8 +25,8 @@ DOUBLE, SINGLE = 1e-9, 5e-5
 """Tolerances, relative to the largest number of a tensor or series.
 
 Measured on one and two threads, with and without AVX-512: at most 2e-13 in double precision, and 3e-6 where the library
-itself rounds to single precision, in CRD's embeddings and in answers that are remembered. Where samples are ranked, no
-two are closer than 2e-6, and 4e-5 where there is single precision.
+itself rounds to single precision, in CRD's embeddings and in answers that are remembered; recorded values differ by 3e-7
+there. Where samples are ranked, their scores are equal or at least 5e-6 apart, so that all agree on the order.
 """
 
 
