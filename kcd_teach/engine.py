@@ -40,9 +40,10 @@ class Engine:
         self.device = torch.device(device)
         self.precision = precision
         if precision == "bfloat16" and not has_bfloat16(self.device):
+            # From one place, so that one run says it once, whatever its parts are that make an engine.
             warnings.warn(
                 f"{self.name} has no instructions for bfloat16 and emulates it, which is slower than float32",
-                stacklevel=2,
+                stacklevel=1,
             )
 
     @property
@@ -54,10 +55,19 @@ class Engine:
 
     @property
     def place(self) -> str:
-        """Where results are computed, to the last bit: what computes and, on a processor, with how many threads."""
-        count = torch.get_num_threads()
-        threads = "" if self.device.type == "cuda" else f", {count} thread{'s' if count > 1 else ''}"
-        return f"{self.name}{threads}"
+        """Where results are computed, to the last bit: what computes, and how.
+
+        On a processor that is the number of threads; on a GPU, whether convolutions multiply in TF32 (torch's default) and
+        whether cuDNN chooses their algorithm by a stopwatch or freely, so that a run need not repeat itself.
+        """
+        if self.device.type != "cuda":
+            count = torch.get_num_threads()
+            return f"{self.name}, {count} thread{'s' if count > 1 else ''}"
+        cudnn = torch.backends.cudnn
+        how = [f"convolutions in {'TF32' if cudnn.allow_tf32 else 'float32'}"]
+        how += ["algorithms timed"] if cudnn.benchmark else []
+        how += [] if cudnn.deterministic else ["in any order"]
+        return ", ".join([self.name, *how])
 
     def prepare(self, network: nn.Module) -> nn.Module:
         """Move a network to the device, its convolutions laid out channels last."""

@@ -60,6 +60,8 @@ def method_table() -> str:
         title, source = summary_of(module)
         if "constants here are ours" in (module.__doc__ or ""):
             title += "; **no code was ever published, its constants are ours**"
+        if "the recipe around it is not" in (module.__doc__ or ""):
+            title += "; its authors train it with a recipe of their own, here it has that of the benchmark"
         rows.append(f"| `{name}`, `kc-{name}` | {family_of(name)} | {title} | {source} |")
     return "\n".join(["| method, condensed | compares | what it is | source |", "| --- | --- | --- | --- |", *rows])
 

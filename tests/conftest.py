@@ -1,4 +1,7 @@
-"""The networks of the tests are so small that threads cost more than they give, above all on a busy machine."""
+"""The networks of the tests are so small that threads cost more than they give, above all on a busy machine.
+
+So there is one, unless ``KCD_TEACH_TEST_THREADS`` says otherwise, as ``tests/test_other_machines.py`` does.
+"""
 
 import os
 import signal
@@ -6,8 +9,9 @@ import signal
 import pytest
 import torch
 
-os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
-torch.set_num_threads(1)
+THREADS = os.environ.get("KCD_TEACH_TEST_THREADS", "1")
+os.environ["OMP_NUM_THREADS"] = THREADS  # of the processes that tests start
+torch.set_num_threads(int(THREADS))
 
 
 @pytest.fixture(autouse=True)

@@ -66,16 +66,16 @@ class Draws:
         drawn = torch.randint(2 * side**2, (count,), generator=self.generator).tolist()
         return [(number // 2 // side, number // 2 % side, number % 2) for number in drawn]
 
-    def contrasts(self, batch: int, ids: list[int], negatives: int, active: list[int], labels: list[int]) -> Tensor:
+    def contrasts(self, batch: int, ids: list[int], negatives: int, others: list[int], labels: list[int]) -> Tensor:
         generator = torch.Generator().manual_seed(1_000_003 * self.seed + batch)
         rows = []
         for own in ids:
-            others = [i for i in sorted(active, key=lambda i: (labels[i], i)) if labels[i] != labels[own]]
-            if len(others) >= negatives:
-                places = torch.randperm(len(others), generator=generator)[:negatives].tolist()
+            choice = [i for i in sorted(others, key=lambda i: (labels[i], i)) if labels[i] != labels[own]]
+            if len(choice) >= negatives:
+                places = torch.randperm(len(choice), generator=generator)[:negatives].tolist()
             else:
-                places = torch.randint(len(others), (negatives,), generator=generator).tolist()
-            rows.append([own, *(others[place] for place in places)])
+                places = torch.randint(len(choice), (negatives,), generator=generator).tolist()
+            rows.append([own, *(choice[place] for place in places)])
         return torch.tensor(rows)
 
 
@@ -254,7 +254,8 @@ class Loop:
         teacher: network; None to learn from labels alone.
         dataset, recipe: read field by field.
         condenser: which samples are shown; None shows all.
-        method: ``"kd"``, ``"crd"`` or ``"sskd"``; ignored without a teacher.
+        method: ``"kd"``, ``"growing"`` (KD's weight grows from 0 epoch by epoch), ``"crd"`` or ``"sskd"``; ``"kd"`` without
+            a teacher.
         distiller: of the methods other than KD, for the initial weights of what they learn; left as it is.
         seed: of the run.
         remembered: teacher's answers as a store has them, in half precision.
@@ -272,7 +273,7 @@ class Loop:
         self.gallery = Gallery(dataset.train_images, "" if condenser is None else condenser.preset)
         parameters = list(student.parameters())
         if method == "crd":
-            self.contrasts, self.negatives = Contrasts(distiller, len(self.labels), seed), distiller.needs.negatives
+            self.contrasts, self.needs = Contrasts(distiller, len(self.labels), seed), distiller.needs
             parameters += [*self.contrasts.of_student.parameters(), *self.contrasts.of_teacher.parameters()]
         if method == "sskd":
             self.student_head, self.teacher_head = (
@@ -290,7 +291,7 @@ class Loop:
             stage = self.condenser.stage if self.condenser else 0
             active = self.condenser.active if self.condenser else self.everyone
             shown, losses = 0, 0.0
-            draws = Draws(self.seed, epoch - 1)
+            draws, self.epoch = Draws(self.seed, epoch - 1), epoch
             for batch in self.batches(draws, active):
                 loss = self.train_on(batch, rate, draws, active)
                 shown += len(batch.ids)
@@ -351,9 +352,12 @@ class Loop:
         taught, tapped = self.asked(batch.images)
         of_plain = taught[::4] if self.method == "sskd" else taught
         if self.method == "crd":
-            contrasts = draws.contrasts(batch.number, batch.ids, self.negatives, active, self.labels)
+            others = self.everyone if self.needs.negatives_from == "all" else active
+            contrasts = draws.contrasts(batch.number, batch.ids, self.needs.negatives, others, self.labels)
             contrast = self.contrasts.loss(batch.ids, feature, tapped, contrasts)
             return cross_entropy(plain, labels) + kd(plain, of_plain) + 0.8 * contrast
+        if self.method == "growing":
+            return cross_entropy(plain, labels) + (self.epoch - 1) / self.recipe.epochs * kd(plain, of_plain)
         loss = 0.1 * cross_entropy(plain, labels) + 0.9 * kd(plain, of_plain)
         if self.method == "sskd":
             with torch.no_grad():
@@ -363,7 +367,7 @@ class Loop:
 
     def answers_of(self, network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Logits, and the pooled feature where the method wants it."""
-        if self.method == "kd":
+        if self.method in ("kd", "growing"):
             return network(images), None
         logits, features = network(images, return_features=True)
         return logits, features[-1]

@@ -113,3 +113,18 @@ def test_every_method_runs_in_bfloat16_and_stays_close_to_float32(method):
         recipe = Recipe(epochs=1, batch_size=12, precision=precision, learning_rate=0.001)
         losses[precision] = next(distill(student, dataset, teacher, recipe=recipe, distiller=distiller)).train_loss
     assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.1)
+
+
+def test_a_place_says_what_changes_the_last_bit(monkeypatch):
+    before = torch.get_num_threads()
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            assert Engine("cpu").place == f"{Engine('cpu').name}, {count} thread{'s' if count > 1 else ''}"
+    finally:
+        torch.set_num_threads(before)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a card")
+    with torch.backends.cudnn.flags(True, benchmark=False, deterministic=True, allow_tf32=True):
+        assert Engine("cuda").place == "a card, convolutions in TF32"
+    with torch.backends.cudnn.flags(True, benchmark=True, deterministic=False, allow_tf32=False):
+        assert Engine("cuda").place == "a card, convolutions in float32, algorithms timed, in any order"

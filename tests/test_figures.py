@@ -118,6 +118,8 @@ PICTURES = {
     ),
     "method_zoo": lambda: figures.method_zoo(ZOO, {"first": ["A"], "second": ["B"]}, 0.85, "title", "* a note"),
     "epoch_profile": lambda: figures.epoch_profile(PROFILE, "title"),
+    "precision_ratios": lambda: figures.precision_ratios({"small": 0.9, "large": 0.4}, True, "title"),
+    "precision_ratios where it is emulated": lambda: figures.precision_ratios({"small": 12.5}, False, "title"),
     "speed_ratios": lambda: figures.speed_ratios(SPEED, 5, "title"),
     "all_views": lambda: figures.all_views(np.resize(IMAGES, (3, 3, 2, 8, 8)), "title"),
     "known_answers": lambda: figures.known_answers({"one": [0.0, 0.5], "two": [0.75]}, 2, 4, "title"),
@@ -235,6 +237,15 @@ def test_the_profile_says_what_is_saved():
     reading = PICTURES["epoch_profile"]().reading
     assert "R56 → R20 50 % when asked and 0.0 % when looked up, which leaves 50 % of the time" in reading
     assert "Augmenting, updating and bookkeeping together take 3.0 to 6.0 %." in reading
+
+
+def test_precision_is_timed_on_the_device_at_hand():
+    with_it, without = (PICTURES[f"precision_ratios{which}"]().reading for which in ("", " where it is emulated"))
+    assert with_it == (
+        "This device has instructions for bfloat16. A step in it takes, measured by one in float32: 0.90 (small), "
+        "0.40 (large)."
+    )
+    assert without.startswith("This device has no instructions for bfloat16 and emulates it. A step in it takes")
 
 
 def test_the_ratios_are_sorted_by_what_they_are_beside():

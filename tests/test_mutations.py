@@ -47,6 +47,9 @@ LOOP_FAULTS: dict[str, tuple[str, ...]] = {
     "the loss is a mean over batches": (
         "KD", "loss.detach().double() * len(batch.ids)", "loss.detach().double() * self.recipe.batch_size",
     ),
+    "the method is not told of the time": (
+        "KD that grows with time", "self.distiller.start_epoch(self.epoch, self.recipe.epochs)", "pass",
+    ),
     "presentations of one epoch only": ("KD", "self._presentations, self.recipe.rate", "shown, self.recipe.rate"),
     "the next stage is reported": (
         "KC-KD, paper", "return self._close_epoch(stage)", "return self._close_epoch(self.condenser.stage)",
@@ -71,6 +74,12 @@ LOOP_FAULTS: dict[str, tuple[str, ...]] = {
     ),
     "released mixtures are of originals": (
         "KC-KD, released", "source = self.current if self.cumulative else self.originals", "source = self.originals",
+    ),
+    "mixtures stay when nobody is dropped": (
+        "KC-KD, stages that drop nobody", "self.current = source\n", "self.current = self.current\n",
+    ),
+    "who was mixed for good is forgotten": (
+        "KC-KD, released, answers remembered", "if not self.cumulative:\n            self.mixed", "if True:\n            self.mixed",
     ),
     "released pixels are rounded": (
         "KC-KD, released", "share.float() * partners).to", "share.float() * partners + 0.5).to",
@@ -105,6 +114,9 @@ LOOP_FAULTS: dict[str, tuple[str, ...]] = {
         "KC-KD by name", "stages=min(STAGES, recipe.epochs), epochs", "stages=min(2, recipe.epochs), epochs",
     ),
     "incomplete batches are kept": ("KC-KD, incomplete batches dropped", "if recipe.drop_last:\n        ids", "if 0:\n        ids"),
+    "who was never shown goes": (
+        "KC-KD, incomplete batches dropped", "outside[self.active] = False", "outside[self.active] = True",
+    ),
     "the first samples are dropped": (
         "KC-KD, incomplete batches dropped", "ids = ids[: len(ids) // recipe.batch_size * recipe.batch_size]",
         "ids = ids[len(ids) % recipe.batch_size :]",
@@ -127,6 +139,9 @@ LOOP_FAULTS: dict[str, tuple[str, ...]] = {
         "KC-KD, answers remembered", "unknown = ~known | batch.mixed", "unknown = ~known",
     ),
     "contrasts with dropped samples": ("KC-CRD", 'needs.negatives_from == "active" and mixed_classes', "False"),
+    "contrasts with active samples only": (
+        "KC-CRD, contrasts with all", 'needs.negatives_from == "active" and mixed_classes', "True",
+    ),
     "the same contrasts in every batch": (
         "KC-CRD", "manual_seed(1_000_003 * generator.initial_seed() + number)",
         "manual_seed(1_000_003 * generator.initial_seed())",

@@ -56,4 +56,5 @@ def _table(prepared: Prepared, store: Store, pair: str | None) -> Picture:
     if pair is not None:
         name = find_pair_of(prepared, pair).name
         cells = {name: cells[name]}
-    return published_beside_ours(cells, "Ours alone" if table.apart else "Published, and ours", apart=table.apart)
+    title = "Ours alone" if table.apart else "Published, and ours"
+    return published_beside_ours(cells, title, apart=table.apart, unlike=table.unlike())

@@ -1,7 +1,7 @@
 """How does the table look in a notebook? Ours large, published and gain small below it, for light and dark pages."""
 
-from kcd_teach.benchmark.published import NOTES, note_of
-from kcd_teach.benchmark.table import EMPTY, BenchmarkTable, Cell
+from kcd_teach.benchmark.published import NOTES
+from kcd_teach.benchmark.table import EMPTY, UNLIKE, UNLIKE_EXPLAINED, BenchmarkTable, Cell, lettered
 from kcd_teach.figures.table import Stack, Table
 
 EXPLAINED = (
@@ -15,14 +15,13 @@ def styled(table: BenchmarkTable) -> Table:
     plan = table.prepared.plan
     rows: list[list[str | Stack]] = [["Teacher", *(_teacher(table, pair.teacher) for pair in plan.pairs)]]
     for row, cells in table.cells.items():
-        rows.append([_with_note(row), *(_stack(cell) for cell in cells.values())])
+        rows.append([row + lettered(table.of_row(row)), *(_stack(cell) for cell in cells.values())])
     size = f"Scale {plan.scale.name!r}, {table.runs} of {len(plan.pairs) * len(plan.rows) * len(plan.seeds)} runs."
-    caption = " ".join(filter(None, [EXPLAINED, size, table.apart, table.mingled, *_notes(table)]))
+    unlike = UNLIKE_EXPLAINED if table.has_unlike else ""
+    notes = [f"({letter}) {NOTES[letter]}" for letter in table.letters]
+    said = [EXPLAINED, size, table.apart, unlike, *table.circumstances, table.mingled, *notes]
+    caption = " ".join(filter(None, said))
     return Table(["method", *(pair.name for pair in plan.pairs)], rows, caption, wide=True)
-
-
-def _with_note(row: str) -> str:
-    return f"{row} ({note_of(row)})" if note_of(row) else row
 
 
 def _teacher(table: BenchmarkTable, network: str) -> Stack:
@@ -38,15 +37,10 @@ def _stack(cell: Cell) -> Stack:
     lines = [EMPTY if cell.ours is None else str(cell.ours)]
     if cell.published is not None:
         apart = "" if cell.difference is None else f", Δ {cell.difference:+.2f}"
-        lines.append(f"published {cell.published}{apart}")
+        if cell.unlike and cell.ours is not None:
+            apart = f", {UNLIKE}"
+        lines.append(f"published {cell.printed}{apart}")
     if cell.gain is None:
         return Stack(lines, empty=cell.ours is None)
     lines.append(f"gain {cell.gain.text('+')}" + ("" if cell.gain.n == cell.wanted else f" (n = {cell.gain.n})"))
     return Stack(lines, strong=() if cell.gain.covers_zero else (len(lines) - 1,))
-
-
-def _notes(table: BenchmarkTable) -> list[str]:
-    """The notes that this table refers to."""
-    cells = [cell for row in table.cells.values() for cell in row.values()]
-    used = {note_of(cell.row) for cell in cells} | {cell.published.note for cell in cells if cell.published is not None}
-    return [f"({letter}) {text}" for letter, text in NOTES.items() if letter in used]

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from kcd_teach.benchmark.curves import last_accuracies, runs_of
 from kcd_teach.benchmark.plan import Prepared
-from kcd_teach.benchmark.published import NOTES, STUDENT_BASELINES, Published, note_of, published
+from kcd_teach.benchmark.published import (
+    NOTES,
+    STUDENT_BASELINES,
+    Published,
+    cell_notes,
+    is_like,
+    published,
+    row_notes,
+)
 from kcd_teach.benchmark.rows import STUDENT
 from kcd_teach.benchmark.store import Record, Store
 from kcd_teach.statistics import Interval, interval, paired_differences
@@ -18,6 +26,10 @@ if TYPE_CHECKING:
 
 EMPTY = "–"
 """Stands where nothing was run, or nothing published."""
+UNLIKE = "unlike"
+"""Stands in place of a difference where ours was made in another way than the published number."""
+ALWAYS = ("f",)
+"""Notes on rows that stand even where nothing was published: constants that are ours."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +43,7 @@ class Cell:
         wanted: seeds of the plan.
         gain: condensed minus plain, paired by seed; None for a plain row, or without a common seed.
         presentations: samples shown to the student, mean over the runs; None without a run.
-        comparable: were our runs made with the published recipe?
+        comparable: were our runs made with the images, epochs and batches of the published table?
     """
 
     pair: str
@@ -51,11 +63,33 @@ class Cell:
         return None if self.published is None else self.published.accuracy
 
     @property
+    def like(self) -> bool:
+        """Was the published number made in the way in which ours is made, as far as that is known?"""
+        return self.comparable and self.published is not None and is_like(self.row)
+
+    @property
+    def unlike(self) -> bool:
+        """Was the published number made in another way than ours, although images and epochs are the same?"""
+        return self.comparable and self.published is not None and not self.like
+
+    @property
     def difference(self) -> float | None:
-        """Ours minus :attr:`baseline`; None if either is missing, or ours was made with another recipe."""
-        if self.ours is None or self.baseline is None or not self.comparable:
+        """Ours minus :attr:`baseline`, like with like; None if either is missing, or made in another way."""
+        if self.ours is None or self.baseline is None or not self.like:
             return None
         return self.ours.mean - self.baseline
+
+    @property
+    def printed(self) -> str:
+        """The published number with the notes on it alone, as ``"74.84 (h)"``."""
+        number = EMPTY if self.published is None else f"{self.published.accuracy:.{self.published.digits}f}"
+        return number + lettered(cell_notes(self.row, self.pair))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Keys of all notes on it, those on its row first."""
+        of_row = (letter for letter in row_notes(self.row) if self.published is not None or letter in ALWAYS)
+        return (*of_row, *cell_notes(self.row, self.pair))
 
 
 @dataclass(frozen=True)
@@ -95,6 +129,50 @@ class BenchmarkTable:
         """That the runs come from more than one place, a sentence, as their results differ a little; else empty."""
         return f"Computed in {len(self.places)} kinds of places: {'; '.join(self.places)}." if self.places[1:] else ""
 
+    @property
+    def circumstances(self) -> list[str]:
+        """What else sets our runs apart from the published ones where both have one recipe, a sentence each."""
+        scale = self.prepared.plan.scale
+        if not scale.is_published:
+            return []
+        found = []
+        if self.prepared.teachers:
+            origins: dict[str, list[str]] = {}
+            for name, teacher in self.prepared.teachers.items():
+                origins.setdefault(teacher.origin, []).append(name)
+            ours = "; ".join(f"{', '.join(names)} {origin}" for origin, names in origins.items())
+            found.append(f"The published students had the teachers that RepDistiller published; ours had {ours}.")
+        if scale.precision != "float32":
+            found.append(f"Our networks were run in {scale.precision}; the published recipe has float32.")
+        if scale.store != "off":
+            found.append("Our teachers' answers were kept, and rounded to half precision; the published ones were not.")
+        return found
+
+    @property
+    def letters(self) -> tuple[str, ...]:
+        """Keys of the notes that its cells refer to, in order."""
+        return tuple(sorted({letter for row in self.cells for letter in (*self.of_row(row), *self._of_cells(row))}))
+
+    def of_row(self, row: str) -> tuple[str, ...]:
+        """Keys of the notes on all numbers of a row."""
+        printed = any(cell.published is not None for cell in self.cells[row].values())
+        return tuple(letter for letter in row_notes(row) if printed or letter in ALWAYS)
+
+    def _of_cells(self, row: str) -> tuple[str, ...]:
+        return tuple(letter for cell in self.cells[row].values() for letter in cell_notes(row, cell.pair))
+
+    @property
+    def has_unlike(self) -> bool:
+        """Does any of our runs stand beside a published number that was made in another way?"""
+        return any(cell.unlike and cell.ours is not None for row in self.cells.values() for cell in row.values())
+
+    def unlike(self) -> dict[str, tuple[str, ...]]:
+        """Pair -> rows whose published number was made in another way than ours."""
+        return {
+            pair.name: tuple(row for row, cells in self.cells.items() if cells[pair.name].unlike)
+            for pair in self.prepared.plan.pairs
+        }
+
     def beside(self) -> dict[str, dict[str, tuple[float | None, Interval | None]]]:
         """Pair -> row -> (published accuracy to compare with, ours), percent; None where there is none."""
         names = [pair.name for pair in self.prepared.plan.pairs]
@@ -121,8 +199,8 @@ class BenchmarkTable:
         head = ["| Method | " + " | ".join(pairs) + " |", "| --- |" + " --- |" * len(pairs)]
         lines = ["| Teacher | " + " | ".join(self._teacher(pair.teacher) for pair in self.prepared.plan.pairs) + " |"]
         for row, cells in self.cells.items():
-            note = f" ({note_of(row)})" if note_of(row) else ""
-            lines.append(f"| {row}{note} | " + " | ".join(_text(cell) for cell in cells.values()) + " |")
+            name = row + lettered(self.of_row(row))
+            lines.append(f"| {name} | " + " | ".join(_text(cell) for cell in cells.values()) + " |")
         return "\n".join([*head, *lines, "", *self.notes(), ""])
 
     def styled(self) -> "Table":
@@ -140,15 +218,18 @@ class BenchmarkTable:
         notes = [
             "Each cell: published / ours, accuracy of the last epoch in percent, mean ± 95 % interval over n seeds; "
             "Δ ours minus published; gain condensed minus plain, paired by seed, percentage points. "
-            f"{EMPTY} was not run, or not published.",
+            f"{EMPTY} was not run, or not published. How many runs a published number averages is not established.",
             f"Ours: scale {scale.name!r}, {size}; {self.runs} of {wanted} runs. Published: 50,000 images of "
             "CIFAR-100, 240 epochs.",
         ]
         if self.apart:
             notes.append(f"{self.apart} Δ is left out.")
+        if self.has_unlike:
+            notes.append(UNLIKE_EXPLAINED)
+        notes += self.circumstances
         if self.mingled:
             notes.append(self.mingled)
-        return notes + [f"({letter}) {text}" for letter, text in NOTES.items()]
+        return notes + [f"({letter}) {NOTES[letter]}" for letter in self.letters]
 
     def _teacher(self, network: str) -> str:
         teacher = self.prepared.teachers.get(network)
@@ -156,6 +237,17 @@ class BenchmarkTable:
             return f"{EMPTY} / {EMPTY}"
         printed = EMPTY if teacher.published is None else f"{teacher.published:.2f}"
         return f"{printed} / {100 * teacher.accuracy:.2f}"
+
+
+UNLIKE_EXPLAINED = (
+    f"{UNLIKE.capitalize()}: the published number was made in another way than ours, which the letter beside the row "
+    "explains, so there is no Δ."
+)
+
+
+def lettered(notes: tuple[str, ...]) -> str:
+    """Keys of notes as they stand behind a name or a number, ``" (e, j)"``; empty without one."""
+    return f" ({', '.join(notes)})" if notes else ""
 
 
 def make_table(prepared: Prepared, store: Store) -> BenchmarkTable:
@@ -199,11 +291,12 @@ def _plain(cell: Cell) -> dict[str, Any]:
         "pair": cell.pair,
         "published": None if printed is None else printed.accuracy,
         "published_delta": None if printed is None else printed.delta,
-        "note": note_of(cell.row) or ("" if printed is None else printed.note),
+        "note": " ".join(cell.notes),
         "ours": None if ours is None else round(ours.mean, 4),
         "ours_half_width": _half_width(ours),
         "n": 0 if ours is None else ours.n,
         "wanted": cell.wanted,
+        "like_with_like": cell.like,
         "difference": None if cell.difference is None else round(cell.difference, 4),
         "gain": None if gain is None else round(gain.mean, 4),
         "gain_half_width": _half_width(gain),
@@ -219,12 +312,13 @@ def _half_width(found: Interval | None) -> float | None:
 
 def _text(cell: Cell) -> str:
     """A cell of the Markdown table."""
-    printed = EMPTY if cell.published is None else str(cell.published)
     if cell.ours is None:
-        return f"{printed} / {EMPTY}"
-    text = f"{printed} / {cell.ours.text()} (n = {cell.ours.n})"
+        return f"{cell.printed} / {EMPTY}"
+    text = f"{cell.printed} / {cell.ours.text()} (n = {cell.ours.n})"
     if cell.difference is not None:
         text += f"; Δ {cell.difference:+.2f}"
+    if cell.unlike:
+        text += f"; {UNLIKE}"
     if cell.gain is not None:
         text += f"; gain {cell.gain.text('+')} (n = {cell.gain.n})"
     return text

@@ -1,6 +1,12 @@
 """ReviewKD: distillation via knowledge review (Chen, Liu, Zhao, Jia, CVPR 2021, arXiv 2104.09044).
 
 Every level of the teacher is compared with a fusion of that level of the student and all deeper ones.
+
+**The loss is the authors', the recipe around it is not.** They train with batches of 128, a rate of 0.1 (0.02 for
+MobileNetV2 and the ShuffleNets), Nesterov momentum, another normalisation and drops of the rate one epoch later, and
+their teacher is never put in eval mode, so that its BatchNorm goes on with the statistics of each batch. Here ReviewKD is
+trained like every other method, with the teacher in eval mode, so that a number obtained with it is not like the
+published one (note (g) of :mod:`kcd_teach.benchmark.published`).
 """
 
 from collections.abc import Sequence
@@ -24,7 +30,11 @@ PAIR_WEIGHTS = {
     ("ResNet50", "MobileNetV2"): 30.0,  # reported by a third party
     ("resnet32x4", "ShuffleV2"): 8.0,
 }
-"""Weights of the authors' scripts, by (teacher, student), where they are not 5."""
+"""Weights by (teacher, student), where they are not 5: from the authors' scripts, but for the one of a third party.
+
+The scripts have no VGG and no MobileNetV2 as student. So the 5 is theirs for the other pairs of the benchmark, and our
+choice for vgg13 > vgg8, vgg13 > MobileNetV2, ResNet50 > vgg8, and for any pair beyond the benchmark.
+"""
 
 
 def hierarchical_context_loss(student_feature: Tensor, teacher_feature: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """WCoRD: Wasserstein contrastive representation distillation (Chen et al., CVPR 2021, arXiv 2012.08674).
 
 **The constants here are ours.** No implementation of WCoRD was ever published and the paper's body was not at hand when
-this was written: the form is recalled, every constant is our choice, and a number obtained with it must say so.
+this was written: the form is recalled, every constant is our choice, and a number obtained with it must say so. Beside
+the published numbers none is a difference like with like (note (f) of :mod:`kcd_teach.benchmark.published`).
 """
 
 import math

@@ -22,7 +22,7 @@ from kcd_teach.figures.runs import (
     differences_to,
     learning_curves,
 )
-from kcd_teach.figures.speed import epoch_profile, speed_ratios
+from kcd_teach.figures.speed import epoch_profile, precision_ratios, speed_ratios
 from kcd_teach.figures.stages import RankingPlot, SchedulePlot, comes_back, kept_through_stages, ranking, schedule
 from kcd_teach.figures.store import all_views, asked_in_stages, known_answers
 from kcd_teach.figures.style import ROLES, VALUE_MAP, Role, colour, new_figure, new_mosaic
@@ -78,6 +78,7 @@ __all__ = [
     "new_mosaic",
     "ordered_curve",
     "per_class",
+    "precision_ratios",
     "predictions_beside",
     "published_beside_ours",
     "published_gains",

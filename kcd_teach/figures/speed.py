@@ -142,6 +142,41 @@ def speed_ratios(measured: Mapping[str, Spread], repeats: int, title: str) -> Pi
     return Picture(figure, alt, _ratios_reading(panels))
 
 
+@styled
+def precision_ratios(ratios: Mapping[str, float], native: bool, title: str) -> Picture:
+    """How long a training step in bfloat16 takes, if one in float32 takes 1: a dot per network.
+
+    Args:
+        ratios: network -> seconds in bfloat16 over seconds in float32.
+        native: does the device have instructions for bfloat16?
+        title: of the figure.
+    """
+    figure, (axes,) = new_figure(7.2, 1.5 + 0.4 * len(ratios))
+    axes.axvline(1, color=colour("teacher"), linewidth=1)
+    for row, value in enumerate(ratios.values()):
+        axes.plot([1, value], [row, row], color=colour("dropped"), linewidth=1.4, zorder=1)
+        axes.plot(value, row, ROLES["kept"].marker, markersize=8, color=colour("kept"))
+        axes.annotate(f"{value:.2f}", (1.02, row), xycoords=("axes fraction", "data"), va="center", fontsize=10,
+                      annotation_clip=False)  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_xlim(min(*ratios.values(), 0.5) / 1.25, max(*ratios.values(), 2.0) * 1.25)
+    ticks = [tick for tick in (0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32) if axes.get_xlim()[0] <= tick <= axes.get_xlim()[1]]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xticks([], minor=True)
+    axes.set_yticks(range(len(ratios)), list(ratios))
+    axes.set_ylim(len(ratios) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", alpha=0.25)
+    axes.set(title=title, xlabel="time of a step in bfloat16, if one in float32 takes 1; left of the line is a gain")
+    alt = (
+        f"A dot for each of {len(ratios)} networks on a logarithmic scale around a line at 1: the time of a training step in "
+        "bfloat16 over that of one in float32."
+    )
+    kind = "has instructions for bfloat16" if native else "has no instructions for bfloat16 and emulates it"
+    said = ", ".join(f"{value:.2f} ({name})" for name, value in ratios.items())
+    return Picture(figure, alt, f"This device {kind}. A step in it takes, measured by one in float32: {said}.")
+
+
 Rows = dict[str, dict[str, Spread]]
 """Row -> whether the teacher was ``"asked"`` or its answers ``"known"`` -> ratio."""
 

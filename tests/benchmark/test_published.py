@@ -3,7 +3,7 @@
 import pytest
 
 from kcd_teach.benchmark import NOTES, PAIRS, PUBLISHED, ROWS, published
-from kcd_teach.benchmark.published import STUDENT_BASELINES, mean_gain, note_of
+from kcd_teach.benchmark.published import STUDENT_BASELINES, cell_notes, mean_gain, row_notes
 from kcd_teach.models import create_model
 
 
@@ -32,9 +32,24 @@ def test_printed_deltas_are_differences_of_the_printed_rows_but_for_note_d():
 def test_footnotes_stand_beside_their_numbers():
     assert str(published("Student", "W40-2>W40-1")) == "73.26 (a)"
     assert STUDENT_BASELINES == {"W40-2>W40-1": 71.98}
-    assert (note_of("CRD"), note_of("SSKD"), note_of("KD")) == ("b", "c", "")
+    assert (row_notes("CRD"), row_notes("SSKD"), row_notes("KD")) == (("b",), ("c",), ())
     assert str(published("KC-CRD", "W40-2>SN1")) == "76.4"
-    assert list(NOTES) == ["a", "b", "c", "d"]
+    assert "".join(NOTES) == "abcdefghijk"
+
+
+def test_the_published_condensed_rows_belong_to_the_code_behind_them():
+    for row in ("KC-KD", "KC-PKT", "KC-CRD", "KC-SSKD"):
+        for pair in PAIRS:
+            assert published(f"{row}@released", pair.name) is published(row, pair.name) is not None
+            assert published(f"{row}@random", pair.name) is None
+    assert published("KC-FitNet@released", "V13>V8") is None
+
+
+def test_weights_of_reviewkd_that_are_not_its_authors_are_noted():
+    """Its authors' scripts have ResNets, WRNs and ShuffleNets as students; weights of other pairs are from elsewhere."""
+    noted = {pair.name for pair in PAIRS if set(cell_notes("ReviewKD", pair.name)) & {"h", "i"}}
+    assert noted == {pair.name for pair in PAIRS if pair.student in ("vgg8", "MobileNetV2")}
+    assert [cell_notes("ReviewKD", pair.name) for pair in PAIRS if pair.name == "R50>MN2"] == [("i",)]
 
 
 def test_students_and_teachers_that_pairs_share_have_one_number():

@@ -6,7 +6,9 @@ import io
 
 import pytest
 
-from kcd_teach.benchmark import Prepared, Store, Teacher, make_plan, make_table
+from kcd_teach.benchmark import NOTES, PAIRS, ROWS, Prepared, Store, Teacher, find_scale, make_plan, make_table
+from kcd_teach.benchmark.plotting import picture
+from kcd_teach.benchmark.rows import CONDENSED_ROWS
 from kcd_teach.statistics import interval
 
 PLAIN, CONDENSED = {0: 0.70, 1: 0.72}, {0: 0.71, 1: 0.74}
@@ -36,7 +38,7 @@ def test_cells_without_runs_stay_visibly_empty(tmp_path):
     text = table.markdown().splitlines()
     assert text[2] == "| Teacher | 75.61 / 75.60 | 79.34 / 75.60 |"
     assert text[3] == "| Student | 73.26 (a) / – | 70.36 / – |"
-    assert text[5] == "| ReviewKD | 75.09 / – | – / – |"
+    assert text[5] == "| ReviewKD (g) | 75.09 / – | – (h) / – |"
     assert table.runs == 4
     assert "4 of 24 runs" in table.markdown()
 
@@ -48,18 +50,20 @@ def test_means_intervals_and_differences(tmp_path):
     assert plain.difference == pytest.approx(71 - 73.54)
     assert (condensed.gain.mean, condensed.gain.n) == (pytest.approx(1.5), 2)
     assert (plain.presentations, condensed.presentations) == (12_000_000, 10_200_000)
-    assert "73.84 / 72.50 ± 19.06 (n = 2); Δ -1.34; gain +1.50 ± 6.35 (n = 2)" in table.markdown()
+    assert "73.84 / 72.50 ± 19.06 (n = 2); unlike; gain +1.50 ± 6.35 (n = 2)" in table.markdown()
 
 
 def test_the_styled_table_says_the_same(tmp_path):
     shown = make_table(*filled(tmp_path)).styled()
     text = str(shown).splitlines()
     assert text[1].split() == ["method", "W40-2>W40-1", "R50>V8"]
-    assert text[2].startswith("Teacher   75.60; published 75.61")
+    assert text[2].startswith("Teacher       75.60; published 75.61")
     assert "–; published 73.26 (a)" in text[3]
-    assert text[4].startswith("KD        71.00 ± 12.71 (n = 2); published 73.54, Δ -2.54")
-    assert "72.50 ± 19.06 (n = 2); published 73.84, Δ -1.34; gain +1.50 ± 6.35 (n = 2)" in text[6]
-    assert "4 of 24 runs. (a) The README" in shown.caption
+    assert text[4].startswith("KD            71.00 ± 12.71 (n = 2); published 73.54, Δ -2.54")
+    assert "KC-KD (e)" in text[6]
+    assert "72.50 ± 19.06 (n = 2); published 73.84, unlike; gain +1.50 ± 6.35 (n = 2)" in text[6]
+    assert "4 of 24 runs. Unlike: the published number was made in another way than ours" in shown.caption
+    assert "(a) The README" in shown.caption
     assert "(b)" not in shown.caption
     page = shown._repr_mimebundle_()["text/html"]
     assert page.count("repeating-linear-gradient") == 6
@@ -109,9 +113,116 @@ def test_another_recipe_is_not_compared_with_the_published_numbers(tmp_path):
     assert "cannot be compared with the published ones" in table.markdown()
 
 
-def test_all_notes_stand_below(tmp_path):
-    text = make_table(*filled(tmp_path)).markdown()
-    assert all(f"\n({letter}) " in text for letter in "abcd")
+def test_notes_that_are_referred_to_stand_below(tmp_path):
+    table = make_table(*filled(tmp_path))
+    assert table.letters == ("a", "e", "g", "h")
+    for text in (table.markdown(), table.styled().caption):
+        for letter in "abcdefghijk":
+            assert (f"({letter}) {NOTES[letter]}" in text) == (letter in table.letters), letter
+
+
+EVERY_ROW = [row.name for row in ROWS] + [f"{row.name}@released" for row in CONDENSED_ROWS]
+
+
+def full_table(folder, rows, pairs=None, **changes):
+    """The table of full scale with a made-up run of 80 % in every cell."""
+    plan = make_plan(pairs, rows, 1, find_scale("full").but(**changes))
+    teachers = {name: Teacher(name, "00", 0.756, "trained here for 240 epochs, seed 0") for name in plan.teachers}
+    prepared, store = Prepared(plan, "11", 50_000, teachers), Store(folder)
+    for unit in prepared.units():
+        store.append(record(unit, 0.8))
+    return prepared, store, make_table(prepared, store)
+
+
+def test_a_difference_is_shown_like_with_like_in_every_row_of_the_table(tmp_path):
+    """Each published number came from some code: ours is compared with it where it does the same, and nowhere else."""
+    *_, table = full_table(tmp_path, EVERY_ROW)
+    shown = {
+        row: {pair for pair, cell in cells.items() if cell.difference is not None} for row, cells in table.cells.items()
+    }
+    everywhere = {pair.name for pair in PAIRS}
+    like = ["Student", "KD", "FitNet", "AT", "SP", "VID", "RKD", "PKT", "CRD", "SSKD"]
+    like += [f"{row.name}@released" for row in CONDENSED_ROWS]
+    assert {row: pairs for row, pairs in shown.items() if pairs} == dict.fromkeys(like, everywhere)
+    unlike = ("WCoRD", "ReviewKD", "KC-KD", "KC-PKT", "KC-CRD", "KC-SSKD")
+    assert table.unlike() == {
+        pair: tuple(row for row in unlike if (row, pair) != ("ReviewKD", "R50>V8")) for pair in everywhere
+    }
+
+
+@pytest.mark.parametrize(
+    ("row", "letters"),
+    [
+        ("KD", ""), ("CRD", "b"), ("SSKD", "c"), ("WCoRD", "f"), ("ReviewKD", "g"), ("KC-KD", "e"), ("KC-PKT", "e, j"),
+        ("KC-CRD", "e, k"), ("KC-SSKD", "e, k"), ("KC-KD@released", ""), ("KC-PKT@released", "j"),
+        ("KC-CRD@released", "k"), ("KC-SSKD@released", "k"), ("KC-WCoRD", "f"), ("KC-ReviewKD", ""),
+        ("KC-WCoRD@released", "f"), ("KC-KD@random", ""), ("KC-KD@no-mixing", ""), ("KD@short", ""),
+    ],
+)  # fmt: skip
+def test_a_row_names_the_notes_on_all_its_numbers(tmp_path, row, letters):
+    *_, table = full_table(tmp_path, [row], ["V13>V8"])
+    named = row + (f" ({letters})" if letters else "")
+    assert f"\n| {named} | " in table.markdown()
+    assert table.styled().rows[1][0] == named
+
+
+@pytest.mark.parametrize(
+    ("row", "marked"),
+    [
+        ("Student", {"W40-2>W40-1": "73.26 (a)"}),
+        ("KC-SSKD@released", {"V13>V8": "74.93 (d)"}),
+        ("KC-SSKD", {"V13>V8": "74.93 (d)"}),
+        ("ReviewKD", {"V13>V8": "74.84 (h)", "V13>MN2": "70.37 (h)", "R50>MN2": "69.89 (i)", "R50>V8": "– (h)"}),
+        ("KC-ReviewKD", {"V13>V8": "– (h)", "V13>MN2": "– (h)", "R50>MN2": "– (i)", "R50>V8": "– (h)"}),
+    ],
+)
+def test_a_note_on_single_numbers_stands_beside_them(tmp_path, row, marked):
+    *_, table = full_table(tmp_path, [row])
+    assert {pair: cell.printed for pair, cell in table.cells[row].items() if "(" in cell.printed} == marked
+    assert all(f"| {printed} / 80.00" in table.markdown() for printed in marked.values())
+
+
+def test_a_row_like_and_one_unlike_stand_side_by_side(tmp_path):
+    prepared, store, table = full_table(tmp_path, ["KD", "KC-KD", "KC-KD@released"], ["R56>R20"])
+    lines = table.markdown().splitlines()
+    assert lines[3] == "| KD | 70.66 / 80.00 (n = 1); Δ +9.34 |"
+    assert lines[4] == "| KC-KD (e) | 70.75 / 80.00 (n = 1); unlike; gain +0.00 (n = 1) |"
+    assert lines[5] == "| KC-KD@released | 70.75 / 80.00 (n = 1); Δ +9.25; gain +0.00 (n = 1) |"
+    rows = list(csv.DictReader(io.StringIO(table.csv())))
+    told = [(row["published"], row["like_with_like"], row["difference"], row["note"]) for row in rows]
+    assert told == [("70.66", "True", "9.34", ""), ("70.75", "False", "", "e"), ("70.75", "True", "9.25", "")]
+    stacks = [row[1].lines[1] for row in table.styled().rows[1:]]
+    assert stacks == ["published 70.66, Δ +9.34", "published 70.75, unlike", "published 70.75, Δ +9.25"]
+    shown = picture(prepared, store, "table")
+    assert "Ours minus published, in points: +9.30 on average over 2 cells" in shown.reading
+    assert shown.reading.endswith("Left out, as their published numbers were made in another way: KC-KD.")
+    markers = [line.get_marker() for line in shown.figure.axes[0].lines if list(line.get_xdata()) == [70.75]]
+    assert markers == ["x", "s"]
+    joined = [line for line in shown.figure.axes[0].lines if len(line.get_xdata()) == 2 and line.get_linewidth() == 1.2]
+    assert [list(line.get_ydata()) for line in joined] == [[0, 0], [2, 2]]
+
+
+def test_what_else_sets_ours_apart_is_said(tmp_path):
+    *_, table = full_table(tmp_path / "plain", ["KD"], ["R56>R20", "V13>V8"])
+    (said,) = table.circumstances
+    assert said == (
+        "The published students had the teachers that RepDistiller published; ours had resnet56, vgg13 trained here for "
+        "240 epochs, seed 0."
+    )
+    *_, table = full_table(tmp_path / "other", ["KD"], ["R56>R20"], precision="bfloat16", store="disk")
+    assert [text.split(";")[0] for text in table.circumstances[1:]] == [
+        "Our networks were run in bfloat16", "Our teachers' answers were kept, and rounded to half precision",
+    ]  # fmt: skip
+    for said in table.circumstances:
+        assert said in table.markdown()
+        assert said in table.styled().caption
+
+
+def test_constants_of_our_own_are_named_where_nothing_was_published(tmp_path):
+    plan = make_plan(["resnet20>resnet8"], ["CRD", "WCoRD", "KC-KD"], 1, "small")
+    table = make_table(Prepared(plan, "11", 100, {}), Store(tmp_path))
+    assert table.letters == ("f",)
+    assert table.rows()[1]["note"] == "f"
 
 
 def test_csv_has_a_line_per_cell(tmp_path):

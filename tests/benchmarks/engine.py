@@ -1,9 +1,12 @@
 """How fast is training, beside its bare arithmetic and beside the public code? Run by hand: ``make bench``.
 
-    python -m tests.benchmarks.engine [--data FOLDER] [--images N] [--repeats R] [--device DEVICE] [--only PART]
+    python -m tests.benchmarks.engine [--data FOLDER] [--images N] [--repeats R] [--device DEVICE] [--precision P]
+                                      [--only PART]
 
 All figures are ratios of work done in turn in this process, median and range over the repetitions. CIFAR-100 is looked
 for in ``--data`` and the usual folders; without it, random images of its shape are used, and the stored result says so.
+Everything is run in ``--precision``, float32 by default. Where the device has instructions for bfloat16, what it saves is
+measured as well: epochs in bfloat16 and in float32, in turn.
 Writes data/results/engine.json; with ``--only ratios`` or ``--only profile`` it replaces that entry and keeps the other.
 """
 
@@ -21,7 +24,7 @@ from torch import nn
 
 from kcd_teach import Condenser, Knowledge, Recipe, distill, load_dataset
 from kcd_teach.datasets import Dataset
-from kcd_teach.engine import Engine
+from kcd_teach.engine import PRECISIONS, has_bfloat16
 from kcd_teach.protocol import Outputs
 from kcd_teach.training import Distillation
 from tests.benchmarks.epoch_profile import PROFILED, print_profile, profile
@@ -63,10 +66,10 @@ def bare_steps(run: Distillation, count: int) -> Callable[[], None]:
     return lambda: [step() for _ in range(count)]  # type: ignore[return-value]
 
 
-def throughput_over_bare_step(name: str, dataset: Dataset, repeats: int) -> Figures:
+def throughput_over_bare_step(name: str, dataset: Dataset, repeats: int, precision: str) -> Figures:
     """Images per second of an epoch, teacher asked every time, over those of bare steps; 1 would be no overhead."""
     student, teacher = pair_of(name, dataset)
-    run = distill(student, dataset, teacher, recipe=Recipe(epochs=1), seed=0)
+    run = distill(student, dataset, teacher, recipe=Recipe(epochs=1, precision=precision), seed=0)
     steps = len(dataset.train_images) // 64
     bare = bare_steps(run, steps)
     bare()
@@ -74,20 +77,36 @@ def throughput_over_bare_step(name: str, dataset: Dataset, repeats: int) -> Figu
     return ratio(seconds["bare"], seconds["epoch"])
 
 
-def speedup_over_public_code(name: str, dataset: Dataset, repeats: int) -> dict[str, Figures]:
-    """Images per second of the engine, with an empty and with a full store, over those of the two public loops."""
+def bfloat16_over_float32(name: str, dataset: Dataset, repeats: int) -> Figures:
+    """Images per second of an epoch in bfloat16, teacher asked every time, over those of one in float32."""
+    runs = {}
+    for precision in PRECISIONS:
+        student, teacher = pair_of(name, dataset)
+        runs[precision] = distill(student, dataset, teacher, recipe=Recipe(epochs=1, precision=precision), seed=0)
+        epoch_of(runs[precision])
+    works = {precision: lambda run=run: epoch_of(run) for precision, run in runs.items()}
+    seconds = in_turn(works, repeats, dataset.train_images.device)
+    return ratio(seconds["float32"], seconds["bfloat16"])
+
+
+def speedup_over_public_code(name: str, dataset: Dataset, repeats: int, precision: str) -> dict[str, Figures]:
+    """Images per second of the engine, with an empty and with a full store, over those of the two public loops.
+
+    The public loops compute in float32, whatever the engine's precision is.
+    """
     student, teacher = pair_of(name, dataset)
+    recipe = Recipe(epochs=1, precision=precision)
     theirs = {"student": pair_of(name, dataset)[0], "teacher": pair_of(name, dataset)[1]}
-    full = Knowledge(teacher, dataset, "memory")
-    epoch_of(distill(student, dataset, full, recipe=Recipe(epochs=1), seed=0))
+    full = Knowledge(teacher, dataset, "memory", precision=precision)
+    epoch_of(distill(student, dataset, full, recipe=recipe, seed=0))
 
     def epoch(knowledge: Callable[[], Knowledge]) -> Callable[[], None]:
-        return lambda: epoch_of(distill(student, dataset, knowledge(), recipe=Recipe(epochs=1), seed=0))
+        return lambda: epoch_of(distill(student, dataset, knowledge(), recipe=recipe, seed=0))
 
     works = {
         "benchmark style": benchmark_style(**theirs, dataset=dataset),
         "torchdistill": torchdistill_style(**theirs, dataset=dataset),
-        "cold": epoch(lambda: Knowledge(teacher, dataset, "memory")),
+        "cold": epoch(lambda: Knowledge(teacher, dataset, "memory", precision=precision)),
         "warm": epoch(lambda: full),
     }
     works["benchmark style"](), works["torchdistill"]()  # starts the workers of their loaders
@@ -98,11 +117,11 @@ def speedup_over_public_code(name: str, dataset: Dataset, repeats: int) -> dict[
     }  # fmt: skip
 
 
-def condensed_over_plain(name: str, dataset: Dataset, repeats: int) -> dict[str, Figures]:
+def condensed_over_plain(name: str, dataset: Dataset, repeats: int, precision: str) -> dict[str, Figures]:
     """Seconds of a run of KC-KD at 70 % over one of KD, six epochs each: 0.85 by count."""
     student, teacher = pair_of(name, dataset)
-    full = Knowledge(teacher, dataset, "memory")
-    recipe = Recipe(epochs=6)
+    full = Knowledge(teacher, dataset, "memory", precision=precision)
+    recipe = Recipe(epochs=6, precision=precision)
 
     def whole(knowledge: nn.Module | Knowledge, condensed: bool) -> Callable[[], None]:
         def work() -> None:
@@ -126,10 +145,10 @@ def condensed_over_plain(name: str, dataset: Dataset, repeats: int) -> dict[str,
     }
 
 
-def condensation_over_epoch(dataset: Dataset, repeats: int) -> Figures:
+def condensation_over_epoch(dataset: Dataset, repeats: int, precision: str) -> Figures:
     """Observing and ranking 50,000 samples over an epoch of R56>R20 on as many, scaled from bare steps."""
     student, teacher = pair_of("R56>R20", dataset)
-    bare = bare_steps(distill(student, dataset, teacher, recipe=Recipe(epochs=1)), 4)
+    bare = bare_steps(distill(student, dataset, teacher, recipe=Recipe(epochs=1, precision=precision)), 4)
     logits = torch.randn(64, 100)
 
     def condense() -> None:
@@ -180,7 +199,7 @@ print((peak_kilobytes() - before) / 1e6)
 
 def ratios(dataset: Dataset, bundled: Dataset, arguments: argparse.Namespace) -> dict[str, Figures]:
     """All ratios, printed as they come."""
-    few = arguments.repeats
+    few, digits = arguments.repeats, arguments.precision
     measured: dict[str, Figures] = {}
 
     def note(name: str, found: Figures) -> None:
@@ -189,16 +208,20 @@ def ratios(dataset: Dataset, bundled: Dataset, arguments: argparse.Namespace) ->
 
     for name in (*PAIRS, "bundled"):
         shown = bundled if name == "bundled" else dataset
-        note(f"{name}: throughput of an epoch over bare steps", throughput_over_bare_step(name, shown, few))
+        note(f"{name}: throughput of an epoch over bare steps", throughput_over_bare_step(name, shown, few, digits))
     for name in ("R56>R20", "W40-2>W16-2"):
-        for what, found in speedup_over_public_code(name, dataset, few).items():
+        for what, found in speedup_over_public_code(name, dataset, few, digits).items():
             note(f"{name}: images per second, {what}", found)
+    if has_bfloat16(arguments.device):
+        for name in (*PAIRS, "bundled"):
+            shown = bundled if name == "bundled" else dataset
+            note(f"{name}: images per second, bfloat16 over float32", bfloat16_over_float32(name, shown, few))
     for name in ("R20>R8", "bundled"):
-        for what, found in condensed_over_plain(name, bundled if name == "bundled" else dataset, few).items():
+        for what, found in condensed_over_plain(name, bundled if name == "bundled" else dataset, few, digits).items():
             note(f"{name}: time of KC-KD 70% over KD, {what}", found)
-    for what, found in linearity(bundled, few).items():
+    for what, found in linearity(bundled, few, digits).items():
         note(f"time with twice the {what} over twice the time, bundled", found)
-    note("condenser over an epoch of R56>R20, 50,000 samples", condensation_over_epoch(dataset, few))
+    note("condenser over an epoch of R56>R20, 50,000 samples", condensation_over_epoch(dataset, few, digits))
     note("plan of one stage, 1,281,167 samples (s)", plan_time(few))
     note("memory of a CIFAR-100 run beyond torch (GB)", peak_memory(arguments.data))
     return measured
@@ -210,14 +233,16 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=512, help="training images timed, a multiple of 128")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of everything that is timed")
     parser.add_argument("--only", choices=("ratios", "profile"), help="measure one part and keep the other as stored")
     arguments = parser.parse_args()
     dataset = images_for(arguments).to(arguments.device)
     bundled = load_dataset("fashion-mnist-mini").first(200).to(arguments.device)
     setting = {
-        "device": arguments.device, "precision": Engine(arguments.device).precision, "threads": torch.get_num_threads(),
+        "device": arguments.device, "precision": arguments.precision, "threads": torch.get_num_threads(),
         "images": f"{len(dataset.train_images)} of {dataset.name}", "repeats": arguments.repeats,
         "torch": torch.__version__, "python": platform.python_version(), "machine": platform.machine(),
+        "instructions for bfloat16": has_bfloat16(arguments.device),
     }  # fmt: skip
     out = ROOT / "data" / "results" / "engine.json"
     stored = json.loads(out.read_text()) if out.exists() else {}
@@ -225,7 +250,7 @@ def main() -> None:
         stored.update(setting=setting, measured=ratios(dataset, bundled, arguments))
     if arguments.only != "ratios":
         shown = {name: bundled if name == "bundled" else dataset for name in PROFILED}
-        stored["profile"] = {"setting": setting, "parts": profile(shown, arguments.repeats)}
+        stored["profile"] = {"setting": setting, "parts": profile(shown, arguments.repeats, arguments.precision)}
         print_profile(stored["profile"]["parts"])
     out.write_text(json.dumps(stored, indent=1) + "\n")
 

@@ -82,24 +82,26 @@ def _profiled_step(run: Distillation, batch: Batch, watch: Stopwatch) -> None:
         run.progress.presentations += len(batch.ids)
 
 
-def profiled_run(name: str, dataset: Dataset, store: str) -> Distillation:
+def profiled_run(name: str, dataset: Dataset, store: str, precision: str) -> Distillation:
     """A run whose first epoch can be repeated: the same batches every time, all answers known with a warm store."""
     student, teacher = pair_of(name, dataset)
-    knowledge = Knowledge(teacher, dataset, "memory" if store == "warm store" else "off")
+    knowledge = Knowledge(teacher, dataset, "memory" if store == "warm store" else "off", precision=precision)
     condenser = Condenser(len(dataset.train_images), stages=2, epochs=FOREVER)
-    run = distill(student, dataset, knowledge, recipe=Recipe(FOREVER), condenser=condenser, seed=0)
+    recipe = Recipe(FOREVER, precision=precision)
+    run = distill(student, dataset, knowledge, recipe=recipe, condenser=condenser, seed=0)
     epoch_of(run)
     return run
 
 
-def profile(shown: dict[str, Dataset], repeats: int) -> dict[str, Any]:
+def profile(shown: dict[str, Dataset], repeats: int, precision: str = "float32") -> dict[str, Any]:
     """Milliseconds per image of every part, for every pair with both stores, all of them in turn.
 
     Args:
         shown: pair -> its images.
         repeats: of every epoch.
+        precision: in which both networks are run.
     """
-    runs = {f"{name}, {store}": profiled_run(name, shown[name], store) for name in shown for store in STORES}
+    runs = {f"{name}, {store}": profiled_run(name, shown[name], store, precision) for name in shown for store in STORES}
     found: dict[str, list[dict[str, float]]] = {setting: [] for setting in runs}
     whole: dict[str, list[float]] = {setting: [] for setting in runs}
     for _ in range(repeats):

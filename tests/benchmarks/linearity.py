@@ -8,7 +8,7 @@ from kcd_teach.datasets import Dataset
 from tests.benchmarks.material import Figures, in_turn, pair_of, ratio
 
 
-def linearity(dataset: Dataset, repeats: int) -> dict[str, Figures]:
+def linearity(dataset: Dataset, repeats: int, precision: str = "float32") -> dict[str, Figures]:
     """Seconds of KC-KD with twice the samples, and with twice the epochs, over those of two single runs; 1 is linear.
 
     One of the two is timed before and one behind the double, so that a machine which slows down or speeds up meanwhile
@@ -23,7 +23,8 @@ def linearity(dataset: Dataset, repeats: int) -> dict[str, Figures]:
     def whole(shown: Dataset, epochs: int) -> Callable[[], None]:
         def work() -> None:
             condenser = Condenser(len(shown.train_images), 0.7, 6, epochs)
-            for _ in distill(student, shown, teacher, recipe=Recipe(epochs=epochs), condenser=condenser):
+            recipe = Recipe(epochs=epochs, precision=precision)
+            for _ in distill(student, shown, teacher, recipe=recipe, condenser=condenser):
                 pass
 
         return work
