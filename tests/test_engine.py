@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from kcd_teach import engine as module
 from kcd_teach.benchmark.scales import SCALES
 from kcd_teach.distillers import create_distiller, list_distillers
 from kcd_teach.engine import Engine
@@ -12,7 +11,7 @@ from kcd_teach.knowledge import Knowledge
 from kcd_teach.models import create_model
 from kcd_teach.recipe import Recipe
 from kcd_teach.training import distill
-from tests.tiny import outcome, same, tiny_dataset, tiny_networks, tiny_run
+from tests.tiny import tiny_dataset, tiny_networks, tiny_run
 
 EMULATED = "has no instructions for bfloat16 and emulates it, which is slower than float32"
 
@@ -76,25 +75,6 @@ def test_a_checkpoint_of_another_precision_is_refused(tmp_path):
     next(tiny_run(recipe={"precision": "bfloat16"}, checkpoint=tmp_path / "run.pt"))
     with pytest.raises(ValueError, match=r"its recipe is .*'bfloat16'.*, here it is .*'float32'"):
         tiny_run(checkpoint=tmp_path / "run.pt")
-
-
-def test_compiled_runs_use_the_compiled_student_for_full_batches_only(monkeypatch):
-    sizes = []
-
-    class Compiled(nn.Module):
-        def __init__(self, network: nn.Module) -> None:
-            super().__init__()
-            self.network = network
-
-        def forward(self, images):
-            sizes.append(len(images))
-            return self.network(images)
-
-    monkeypatch.setattr(module.torch, "compile", lambda network, **settings: Compiled(network))
-    run, plain = tiny_run(None, recipe={"compile": True}), tiny_run(None)
-    list(run), list(plain)
-    assert sizes == [10] * 16  # four full batches of ten in each of four epochs, and one of eight that is not compiled
-    assert same(outcome(run)["student"], outcome(plain)["student"])
 
 
 def test_an_engine_says_what_it_is():

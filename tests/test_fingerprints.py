@@ -25,7 +25,12 @@ def code(tmp_path, monkeypatch):
         ("condensation/condenser.py", "alpha: float = 0.03", "alpha: float = 0.04", False),
         ("benchmark/rows.py", "RATIO, STAGES = 0.7, 6", "RATIO, STAGES = 0.7, 5", False),
         ("training.py", "# + what the student finds hard", "# + anything else", True),
-        ("training.py", '"""One epoch, or the rest of an interrupted one."""', '"""Another text."""', True),
+        (
+            "training.py",
+            '"""Train for one epoch, or for the rest of an interrupted one."""',
+            '"""Another text."""',
+            True,
+        ),
         ("training.py", "100_003 * self.seed + epoch", "(100_003   *\n self.seed) + epoch", True),
         ("figures/runs.py", "accuracy", "exactness", True),
         ("cli.py", "import", "import ", True),

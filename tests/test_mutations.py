@@ -32,7 +32,7 @@ LOOP_FAULTS: dict[str, tuple[str, ...]] = {
         "KD", "self.recipe.set_rate(self.optimizer, self.epoch + 1)",
         "self.recipe.set_rate(self.optimizer, max(self.epoch, 1))",
     ),
-    "the rate of another epoch is reported": ("KD", "self.recipe.rate(self.epoch), loss", "self.recipe.rate(1), loss"),
+    "the rate of another epoch is reported": ("KD", "self.recipe.rate(progress.epoch)", "self.recipe.rate(1)"),
     "no momentum": ("KD", "momentum=self.momentum, weight_decay", "momentum=0, weight_decay"),
     "no weight decay": ("KD", "weight_decay=self.weight_decay)", "weight_decay=0)"),
     "gradients add up": (
@@ -45,26 +45,26 @@ LOOP_FAULTS: dict[str, tuple[str, ...]] = {
     "the teacher is in train mode": ("KD", "respond(self.teacher.eval(), images", "respond(self.teacher.train(), images"),
     "tests are in train mode": ("labels alone", "    model.eval()\n    with Engine", "    with Engine"),
     "the loss is a mean over batches": (
-        "KD", "loss.detach().double() * len(batch.ids)", "loss.detach().double() * self.recipe.batch_size",
+        "KD", "self._loss.double() * len(batch.ids)", "self._loss.double() * self.recipe.batch_size",
     ),
     "the method is not told of the time": (
         "KD that grows with time", "self.distiller.start_epoch(self.epoch, self.recipe.epochs)", "pass",
     ),
-    "presentations of one epoch only": ("KD", "self._presentations, self.recipe.rate", "shown, self.recipe.rate"),
+    "presentations of one epoch only": ("KD", "shown, progress.presentations, rate", "shown, shown, rate"),
     "the next stage is reported": (
-        "KC-KD, paper", "return self._close_epoch(stage)", "return self._close_epoch(self.condenser.stage)",
+        "KC-KD, paper", "self._end_epoch(stage)", "self._end_epoch(self.condenser.stage)",
     ),
     "all epochs in one order": ("KD", "self._shuffled(active, self.epoch)", "self._shuffled(active, 0)"),
     "the order forgets the seed": ("KD", "manual_seed(100_003 * self.seed + epoch)", "manual_seed(epoch)"),
     "the order depends on the ranking": ("KC-KD, paper", "ids = active.sort().values", "ids = active"),
     "all samples are shown": (
-        "KC-KD, paper", "active = self.condenser.active  # +", "active = self.condenser.active.new_tensor(range(44))  # +",
+        "KC-KD, paper", "in batches(condenser.active,", "in batches(condenser.active.new_tensor(range(44)),",
     ),
     "a mixture has the partner's label": (
-        "KC-KD, paper", "loss = self.distiller(batch, student,",
+        "KC-KD, paper", "loss = distiller(batch, outputs,",
         "partner = dict(zip(*(side.tolist() for side in (self.condenser.mixture.boundary, self.condenser.mixture.partners))));"
         "labels = self.dataset.train_labels[[partner.get(i, i) for i in batch.ids.tolist()]];"
-        "loss = self.distiller(batch._replace(labels=labels), student,",
+        "loss = distiller(batch._replace(labels=labels), outputs,",
     ),
     "mixtures are never shown": (
         "KC-KD, paper", "render(images.current[here]", "render(images.originals[here]",
@@ -99,8 +99,8 @@ LOOP_FAULTS: dict[str, tuple[str, ...]] = {
         "self.mean[ids] = values.double()",
     ),
     "the teacher's entropy is recorded": (
-        "KC-KD, paper", "self.condenser.observe(batch.ids, student.logits",
-        "self.condenser.observe(batch.ids, self._ask_teacher(batch).logits",
+        "KC-KD, paper", "condenser.observe(batch.ids, outputs.logits",
+        "condenser.observe(batch.ids, teacher(batch).logits",
     ),
     "events an epoch late": ("KC-KD, paper", "if self.epoch in self._events:", "if self.epoch - 1 in self._events:"),
     "chance forgets the seed": (
@@ -151,7 +151,7 @@ LOOP_FAULTS: dict[str, tuple[str, ...]] = {
         "KC-CRD", "[*student.parameters(), *distiller.student_parameters()]", "[*student.parameters()]",
     ),
     "the banks forget the seed": ("KC-CRD", "torch.manual_seed(seed)\n        method.begin", "torch.manual_seed(0)\n        method.begin"),
-    "the entropy of a rotated view": ("KC-SSKD", "student.logits[:: needs.views])  # +", "student.logits[1 :: needs.views])  # +"),
+    "the entropy of a rotated view": ("KC-SSKD", "outputs.logits[::views])  # +", "outputs.logits[1::views])  # +"),
     "rotated clockwise": ("KC-SSKD", "flipped.rot90(turns, (-2, -1))", "flipped.rot90(-turns, (-2, -1))"),
     "one crop for all rotations": ("KC-SSKD", "return views - views % 2 + views[:, :1] % 2", "return views[:, :1].expand(-1, 4)"),
     "no preparation": ("KC-SSKD", "while not self.preparation.done:", "while False:"),

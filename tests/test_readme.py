@@ -1,7 +1,9 @@
 """The README says what was measured, and its code runs."""
 
+import inspect
 import json
 import re
+import textwrap
 from pathlib import Path
 
 import nbformat
@@ -10,6 +12,7 @@ import pytest
 from kcd_teach.figures import accuracy_against_cost
 from kcd_teach.statistics import interval, paired_differences
 from kcd_teach.studies import accuracy_by_cost, final_accuracies, load_results
+from kcd_teach.training import Distillation
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -43,11 +46,26 @@ def test_python_example_runs(capsys, number):
     assert len(capsys.readouterr().out.splitlines()) == 6
 
 
-def test_the_three_lines_stand_in_the_loop():
-    (diff,) = blocks("diff")
-    assert sum(line.startswith("+") for line in diff.splitlines()) == 3
-    loop = (ROOT / "kcd_teach" / "training.py").read_text()
-    assert len(re.findall(r"# \+ ", loop)) == 3
+def loop_of(text: str) -> list[str]:
+    """The lines of the loop from its head to the end of the epoch, each with its mark, or a blank, before it."""
+    lines = textwrap.dedent(text).splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("for batch in batches("))
+    last = next(number for number, line in enumerate(lines) if line.startswith("condenser.end_epoch()"))
+    bare = [line.partition("  #") for line in lines[first : last + 1]]
+    return [f"{'+' if comment.startswith(' +') else ' '} {code}" for code, _, comment in bare]
+
+
+@pytest.mark.parametrize("page", ["README.md", "notebooks/00_tour.ipynb"])
+def test_the_lines_that_kcd_adds_are_those_of_the_loop(page):
+    code = inspect.getsource(Distillation._distil)
+    loop = loop_of(code[code.index("        for batch in") :])
+    assert [line[0] for line in loop] == list("+  + +")
+    if page.endswith(".ipynb"):
+        texts = [cell.source for cell in nbformat.read(ROOT / page, as_version=4).cells if cell.cell_type == "markdown"]
+    else:
+        texts = [README]
+    (diff,) = [found for text in texts for found in re.findall(r"```diff\n(.*?)```", text, flags=re.S)]
+    assert diff.splitlines() == loop
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
