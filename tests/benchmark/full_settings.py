@@ -78,7 +78,7 @@ class CutShort:
         self._said.send({"digest": digest_of(outcome(run)), "peak MB": round(peak), "learning rate": rate})
         if self._dies:
             os.kill(os.getpid(), signal.SIGKILL)
-        run.epoch = run.recipe.epochs
+        run.progress.epoch = run.recipe.epochs
 
     def batches(self, *arguments: Any) -> Iterator[Batch]:
         """The first batches of an epoch; asked for the third one of the student, a run that is to die is saved."""
