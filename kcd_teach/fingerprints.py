@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -46,10 +47,10 @@ def _is_text(line: ast.stmt) -> bool:
     return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
 
 
-def hash_of(network: nn.Module) -> str:
-    """SHA-256 of names, types, shapes and values of all weights and statistics."""
+def hash_of(network: nn.Module | Mapping[str, Tensor]) -> str:
+    """SHA-256 of names, types, shapes and values of all weights and statistics, of a network or its state dict."""
     digest = hashlib.sha256()
-    for name, value in network.state_dict().items():
+    for name, value in (network.state_dict() if isinstance(network, nn.Module) else network).items():
         digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
         digest.update(_bytes(value.detach()))
     return digest.hexdigest()

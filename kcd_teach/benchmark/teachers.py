@@ -21,7 +21,7 @@ from kcd_teach.datasets import Dataset
 from kcd_teach.engine import Engine
 from kcd_teach.fingerprints import fingerprint_of, hash_of
 from kcd_teach.knowledge import accuracy
-from kcd_teach.models import create_model, list_models, load_checkpoint, load_weights, save_weights
+from kcd_teach.models import create_model, list_models, load_checkpoint, save_weights
 from kcd_teach.recipe import Recipe
 from kcd_teach.training import Distillation, distill
 
@@ -58,7 +58,7 @@ class Teacher:
     def load(self, store: Store, dataset: Dataset) -> nn.Module:
         """The network, in eval mode; raises ValueError if the file holds other weights than it should."""
         network = create_model(self.network, len(dataset.classes), dataset.in_channels, seed=0)
-        load_weights(network, self.file(store))
+        load_checkpoint(network, self.file(store))
         if hash_of(network) != self.weights:
             raise ValueError(f"{self.file(store)} holds other weights than the plan was made with; start it again")
         return network.eval()
