@@ -198,7 +198,12 @@ def _run(
         make_plan(pairs, rows, seeds, scale), folder, root=data, device=device,
         checkpoints=checkpoints, announce=typer.echo, **settings,
     )  # fmt: skip
-    typer.echo(make_table(outcome.prepared, Store(folder)).markdown())
+    typer.echo(make_table(outcome.prepared, store := Store(folder)).markdown())
+    kept = [path for unit in outcome.prepared.units() if (path := store.student(unit.key))]
+    if len(kept) == 1:
+        typer.echo(f"student {kept[0]}")
+    elif kept:
+        typer.echo(f"{len(kept)} students are in {store.folder / 'students'}, named by pair, row and seed")
     for name, said in outcome.diverged.items():
         typer.echo(f"not stored: {name}: {said}", err=True)
     if outcome.diverged:

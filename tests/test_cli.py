@@ -8,8 +8,10 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from kcd_teach.benchmark import units
+from kcd_teach.benchmark import Store, units
 from kcd_teach.cli import app
+from kcd_teach.fingerprints import hash_of
+from kcd_teach.models import create_model, load_checkpoint
 from tests.benchmark.test_faults import spoiled
 from tests.benchmark.test_table import filled
 
@@ -26,9 +28,9 @@ def call(*arguments, code=0):
 def test_from_nothing_to_the_table(tmp_path):
     folder = ["--folder", tmp_path / "runs"]
     assert "mini_resnet8x3" in call("train-teacher", "mini_resnet8x3", *SMALL, *folder)
-    teachers = list((tmp_path / "runs" / "teachers").glob("*.npz"))
+    teachers = list((tmp_path / "runs" / "teachers").glob("*.safetensors"))
     shown = call("bench", *PAIR, "--row", "Student", "--row", "KD", "--row", "KC-KD", "--seeds", 2, *SMALL, *folder)
-    assert list((tmp_path / "runs" / "teachers").glob("*.npz")) == teachers
+    assert list((tmp_path / "runs" / "teachers").glob("*.safetensors")) == teachers
     assert "6 of 6 runs" in shown
     assert "gain" in shown
     call("distill", *PAIR, "--row", "KC-KD@random", *SMALL, *folder)
@@ -40,6 +42,23 @@ def test_from_nothing_to_the_table(tmp_path):
     assert "wrote" in call("table", "--out", tmp_path / "table.md", *folder)
     assert (tmp_path / "table.md").read_text().startswith("| Method |")
     assert len((tmp_path / "runs" / "results.jsonl").read_text().splitlines()) == 7
+
+
+def test_the_commands_say_where_the_students_are(tmp_path):
+    folder = tmp_path / "runs"
+    said = call("distill", *PAIR, "--row", "KC-KD@random", *SMALL, "--folder", folder)
+    (file,) = (folder / "students").iterdir()
+    assert file.name.startswith("mini_resnet8x3-mini_convnet_KC-KD@random_seed0_")
+    assert f"student {file}" in said.splitlines()
+    loaded = load_checkpoint(create_model("mini_convnet", num_classes=5, in_channels=1), file)
+    (record,) = Store(folder).records().values()
+    assert record["weights"] == hash_of(loaded)
+    assert folder / record["weights_file"] == file
+    said = call("bench", *PAIR, "--row", "Student", "--row", "KD", *SMALL, "--folder", folder)
+    assert f"2 students are in {folder / 'students'}, named by pair, row and seed" in said.splitlines()
+    file.unlink()
+    said = call("distill", *PAIR, "--row", "KC-KD@random", *SMALL, "--folder", folder)  # not trained again
+    assert f"student {file}" not in said
 
 
 def test_epochs_of_a_teacher_are_those_asked_for(tmp_path):

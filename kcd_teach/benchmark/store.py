@@ -21,6 +21,9 @@ Record = dict[str, Any]
 SERIES = ("test_accuracy", "train_loss")
 """What a record holds of every epoch, a list of numbers."""
 
+FOLDERS = ("checkpoints", "students", "teachers", "locks")
+"""What a store is divided into."""
+
 PATIENCE = 60.0
 """Seconds to wait for another process that is writing a record."""
 
@@ -28,8 +31,8 @@ PATIENCE = 60.0
 class Store:
     """A folder that any number of processes may work on at the same time.
 
-    ``results.jsonl`` holds a line per finished run; ``checkpoints/`` what is unfinished; ``teachers/`` weights;
-    ``locks/`` who is at work. A lock ends with its process, however that ends.
+    ``results.jsonl`` holds a line per finished run; ``students/`` and ``teachers/`` trained weights; ``checkpoints/``
+    what is unfinished; ``locks/`` who is at work. A lock ends with its process, however that ends.
 
     Reading changes nothing in it, so that results can be read where nothing can be written.
 
@@ -42,7 +45,7 @@ class Store:
 
     def make_folders(self) -> None:
         """Make what is missing of the folder; raises OSError if that cannot be done."""
-        for name in ("checkpoints", "teachers", "locks"):
+        for name in FOLDERS:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
 
     @property
@@ -79,6 +82,11 @@ class Store:
                 before += b"\n"
             with written_whole(self.results) as file:
                 file.write(before + line.encode())
+
+    def student(self, key: str) -> Path | None:
+        """The weights of a finished run; None if it was run before they were kept, or if they were deleted."""
+        named = self.records().get(key, {}).get("weights_file")
+        return self.folder / named if named and (self.folder / named).is_file() else None
 
     @contextlib.contextmanager
     def alone(self, path: Path) -> Iterator[None]:

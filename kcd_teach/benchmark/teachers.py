@@ -12,7 +12,7 @@ from torch import nn
 
 from kcd_teach._checks import check_at_least, check_choice
 from kcd_teach._files import written_whole
-from kcd_teach.benchmark.finishing import Watch, configured, described, finish, unwatched
+from kcd_teach.benchmark.finishing import Watch, configured, described, finish, keep_weights, unwatched
 from kcd_teach.benchmark.pairs import PAIRS, rate_of
 from kcd_teach.benchmark.published import PUBLISHED
 from kcd_teach.benchmark.scales import Scale
@@ -21,7 +21,7 @@ from kcd_teach.datasets import Dataset
 from kcd_teach.engine import Engine
 from kcd_teach.fingerprints import fingerprint_of, hash_of
 from kcd_teach.knowledge import accuracy
-from kcd_teach.models import create_model, list_models, load_checkpoint, save_weights
+from kcd_teach.models import create_model, list_models, load_checkpoint
 from kcd_teach.recipe import Recipe
 from kcd_teach.training import Distillation, distill
 
@@ -52,8 +52,10 @@ class Teacher:
         return PUBLISHED["Teacher"][pairs[0]].accuracy if pairs else None
 
     def file(self, store: Store) -> Path:
-        """Where its weights are."""
-        return store.folder / "teachers" / f"{self.network}-{self.weights[:16]}.npz"
+        """Where its weights are; ``.npz`` in a folder from before there were safetensors."""
+        path = store.folder / "teachers" / f"{self.network}-{self.weights[:16]}.safetensors"
+        old = path.with_suffix(".npz")
+        return old if old.exists() and not path.exists() else path
 
     def load(self, store: Store, dataset: Dataset) -> nn.Module:
         """The network, in eval mode; raises ValueError if the file holds other weights than it should."""
@@ -103,7 +105,7 @@ def train_teacher(
             run = finish(f"teacher {network}", key, store, start, watch)
             origin = f"trained here for {recipe.epochs} epochs, seed {seed}"
             teacher = Teacher(network, hash_of(run.student), run.reports[-1].test_accuracy, origin)
-            _keep(run.student, teacher, store)
+            _keep(run.student, teacher, store, dataset, key=key, config=json.dumps(config))
             _write(store, file, {**dataclasses.asdict(teacher), "key": key, "config": config, **described(run)})
         if mine:
             store.discard(key)
@@ -146,7 +148,7 @@ def load_published(
     engine = Engine(device, scale.precision)
     measured = accuracy(engine.prepare(loaded), dataset.to(device), engine.precision)
     teacher = Teacher(network, weights, measured, f"from the checkpoint {Path(path).name}")
-    _keep(loaded, teacher, store)
+    _keep(loaded, teacher, store, dataset)
     _write(store, teacher.file(store).with_suffix(".json"), {**dataclasses.asdict(teacher), "scale": scale.name})
     return teacher
 
@@ -163,11 +165,11 @@ def _is_whole(file: Path, store: Store, dataset: Dataset) -> bool:
     return True
 
 
-def _keep(network: nn.Module, teacher: Teacher, store: Store) -> None:
-    """Save a teacher's weights, in place of what may be there and be damaged."""
-    path = teacher.file(store)
-    with store.alone(path):
-        save_weights(network, path)
+def _keep(network: nn.Module, teacher: Teacher, store: Store, dataset: Dataset, **about: str) -> None:
+    """Save a teacher's weights."""
+    keep_weights(
+        network, teacher.file(store).with_suffix(".safetensors"), store, dataset, origin=teacher.origin, **about
+    )
 
 
 def _write(store: Store, path: Path, record: Record) -> None:
