@@ -48,7 +48,10 @@ Classes = Annotated[Optional[int], typer.Option(help="Only the first classes.")]
 DataSet = Annotated[Optional[str], typer.Option("--dataset", help="Images, if not those of the scale.")]  # noqa: UP045
 TeacherEpochs = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option(help="Epochs of teachers trained here, if not as many as a student's."),
+    typer.Option(
+        help="Use teachers trained for so many epochs; those that are missing are trained. By default those of the "
+        "scale (slice: 60); where it says none, the one that the folder has, or as many as a student's."
+    ),
 ]
 KeptAnswers = Annotated[
     Optional[str],  # noqa: UP045
@@ -112,7 +115,7 @@ def doctor(
     pair: Pairs = None, row: Rows = None, seeds: Seeds = 1, scale: ScaleName = "small", folder: Folder = Path("runs"),
     workers: Workers = 1, epochs: Epochs = None, per_class: PerClass = None, classes: Classes = None,
     dataset: DataSet = None, precision: Precision = None, teacher_epochs: TeacherEpochs = None,
-    store: KeptAnswers = None, data: Data = None, device: Device = None,
+    store: KeptAnswers = None, data: Data = None, device: Device = None, checkpoint: Checkpoints = None,
     price: Annotated[Optional[float], typer.Option(help="Of an hour of this machine, to say what it costs.")] = None,  # noqa: UP045
     time: Annotated[bool, typer.Option(help="Measure how long the plan takes.")] = True,
 ) -> None:  # fmt: skip
@@ -123,7 +126,8 @@ def doctor(
                      teacher_epochs=teacher_epochs, store=store)  # fmt: skip
     plan, fine = make_plan(pair, row, seeds, changes), True
     for finding in examine(
-        plan, folder, workers=workers, root=data, device=device, probing=time, price=price
+        plan, folder, workers=workers, root=data, device=device, probing=time, price=price,
+        checkpoints=_files(checkpoint),
     ):  # fmt: skip
         typer.echo(str(finding))
         fine = fine and finding.fine
@@ -139,7 +143,7 @@ def train_teacher(
     epochs: Epochs = None, per_class: PerClass = None, classes: Classes = None, dataset: DataSet = None,
     precision: Precision = None, data: Data = None, device: Device = None,
 ) -> None:  # fmt: skip
-    """Train a teacher, or go on training it; bench and distill use the one of seed 0 in their folder."""
+    """Train a teacher, or go on training it; bench and distill use the one of seed 0 that their folder has."""
     from kcd_teach.benchmark import Store, progress
     from kcd_teach.benchmark import train_teacher as train
     from kcd_teach.benchmark.engines import device_here

@@ -6,6 +6,7 @@ import io
 import json
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from kcd_teach.benchmark import Store, units
@@ -59,6 +60,78 @@ def test_the_commands_say_where_the_students_are(tmp_path):
     file.unlink()
     said = call("distill", *PAIR, "--row", "KC-KD@random", *SMALL, "--folder", folder)  # not trained again
     assert f"student {file}" not in said
+
+
+def taught_by(folder):
+    return {record["config"]["teacher"]["weights"] for record in Store(folder).records().values()}
+
+
+def teachers_in(folder):
+    return {record["recipe"]: record["weights"] for path in (folder / "teachers").glob("*.json")
+            for record in [json.loads(path.read_text())] for record["recipe"] in [record["config"]["recipe"]["epochs"]]}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["distill", "bench"])
+def test_the_teacher_that_was_trained_is_the_one_that_doctor_names_and_that_teaches(tmp_path, command):
+    folder, plan = ["--folder", tmp_path], [*PAIR, "--row", "KD", *SMALL]
+    trained = call("train-teacher", "mini_resnet8x3", *SMALL, "--epochs", 5, *folder)
+    said = call("doctor", *plan, *folder, "--no-time")
+    (named,) = (line for line in said.splitlines() if "teacher: " in line)
+    assert named.removeprefix("ok  teacher: ").startswith(trained.splitlines()[-1].removeprefix("teacher "))
+    assert f"the only one in {tmp_path}; --teacher-epochs 2 trains another" in named
+    said = call(command, *plan, *folder)
+    assert named.removeprefix("ok  teacher: ") in said
+    assert taught_by(tmp_path) == {teachers_in(tmp_path)[5]}
+    assert list(teachers_in(tmp_path)) == [5]
+
+
+def test_which_of_several_teachers_is_asked_and_never_guessed(tmp_path):
+    folder, plan = ["--folder", tmp_path], [*PAIR, "--row", "KD", *SMALL]
+    for epochs in (1, 3):
+        call("train-teacher", "mini_resnet8x3", *SMALL, "--epochs", epochs, *folder)
+    call("train-teacher", "mini_resnet8x3", *SMALL, "--classes", 4, *folder)  # of other images
+    call("train-teacher", "mini_resnet8x3", *SMALL, "--seed", 1, *folder)
+    for command in (["doctor", "--no-time"], ["bench"]):
+        said = call(*command, *plan, *folder, code=2)
+        assert "has 2 teachers mini_resnet8x3 for these images, " in said
+        assert "say which one by --teacher-epochs" in said
+    assert not (tmp_path / "results.jsonl").exists()
+    said = call("doctor", *plan, *folder, "--no-time", "--teacher-epochs", 3)
+    assert "trained here for 3 epochs, seed 0; not used: trained here for 1 epochs, seed 0" in said
+    call("bench", *plan, *folder, "--teacher-epochs", 3)
+    assert taught_by(tmp_path) == {teachers_in(tmp_path)[3]}
+    said = call("doctor", *plan, *folder, "--no-time", "--teacher-epochs", 2)
+    assert "is not in" in said
+    assert "will be trained first; not used: trained here for" in said
+    assert "will be trained first; not used: trained here for" in call("distill", *plan, *folder, "--teacher-epochs", 2)
+    assert len(taught_by(tmp_path)) == 2
+
+
+def test_a_published_teacher_is_known_to_doctor_and_remembered_by_the_folder(tmp_path):
+    folder, plan = ["--folder", tmp_path / "runs"], [*PAIR, "--row", "KD", *SMALL]
+    network = create_model("mini_resnet8x3", 5, 1, seed=3)
+    torch.save({"model": network.state_dict()}, tmp_path / "x.pth")
+    given = ["--checkpoint", f"mini_resnet8x3={tmp_path / 'x.pth'}"]
+    assert f"is taken from the checkpoint {tmp_path / 'x.pth'}" in call("doctor", *plan, *given, *folder, "--no-time")
+    assert not (tmp_path / "runs").exists()
+    call("bench", *plan, *given, *folder)
+    said = call("doctor", *plan, *folder, "--no-time")
+    assert f"from the checkpoint x.pth; the only one in {tmp_path / 'runs'}" in said
+    call("distill", *plan, *folder, "--seed", 1)
+    assert taught_by(tmp_path / "runs") == {hash_of(network)}
+    (tmp_path / "x.pth").write_bytes(b"")
+    assert "NO  teacher: " in call("doctor", *plan, *given, *folder, "--no-time", code=2)
+
+
+def test_a_damaged_teacher_is_named_before_anything_is_trained(tmp_path):
+    folder, plan = ["--folder", tmp_path], [*PAIR, "--row", "KD", *SMALL]
+    call("train-teacher", "mini_resnet8x3", *SMALL, "--epochs", 5, *folder)
+    (weights,) = (tmp_path / "teachers").glob("*.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-100])
+    assert "NO  teacher: " in call("doctor", *plan, *folder, "--no-time", code=2)
+    assert "is damaged or not a safetensors file" in call("distill", *plan, *folder, code=2)
+    said = call("doctor", *plan, *folder, "--no-time", "--teacher-epochs", 5)
+    assert "mini_resnet8x3 will be trained again: " in said
 
 
 def test_epochs_of_a_teacher_are_those_asked_for(tmp_path):

@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from kcd_teach._checks import check_at_least, check_choice
+from kcd_teach._checks import check_at_least
 from kcd_teach.benchmark.engines import Job, JobEngine, Pool, Serial, device_here
 from kcd_teach.benchmark.finishing import Watch, unwatched
 from kcd_teach.benchmark.plan import Plan, Prepared
 from kcd_teach.benchmark.scales import Scale
 from kcd_teach.benchmark.sizes import check_room
 from kcd_teach.benchmark.store import Store, key_of
-from kcd_teach.benchmark.teachers import Root, Teacher, find_teacher, load_published, train_teacher
+from kcd_teach.benchmark.teachers import Root, Teacher, check_checkpoints, choose_teacher, load_published, train_teacher
 from kcd_teach.benchmark.units import execute
 from kcd_teach.fingerprints import fingerprint_of
 
@@ -80,24 +80,29 @@ def run_plan(
     plan.check_batches(len(dataset.train_images))
     check_room(plan, dataset, store.folder, engine.here if engine else workers)
     given = _published(plan, checkpoints or {}, store, root, device_here(None if engine else asked))
-    before = {name: find_teacher(name, plan.scale, store, root=root) for name in plan.teachers}
-    known = {name: teacher for name, teacher in before.items() if teacher is not None}
+    chosen = {
+        name: choose_teacher(name, plan.scale, store, root=root) for name in plan.teachers if name not in given
+    }  # fmt: skip
+    known = {name: teacher for name, (teacher, _) in chosen.items() if teacher is not None}
     prepared = Prepared(plan, fingerprint_of(dataset), len(dataset.train_images), {**known, **given})
     if remember:
         prepared.save(store)  # already now, so that a table can be asked for while other teachers are trained
-    with engine or (Pool(workers, quiet) if workers > 1 else Serial(watch, quiet)) as chosen:
-        place = chosen.place(asked, store.folder)
-        trained = _train_teachers(plan, [name for name in plan.teachers if name not in given], store, root, place,
-                                  chosen, quiet)  # fmt: skip
-        prepared = dataclasses.replace(prepared, teachers={**given, **trained})
+    missing = [name for name in chosen if name not in known]
+    for name in missing:
+        announce(f"teacher {chosen[name][1]}")
+    with engine or (Pool(workers, quiet) if workers > 1 else Serial(watch, quiet)) as hands:
+        place = hands.place(asked, store.folder)
+        trained = _train_teachers(plan, missing, store, root, place, hands, quiet)
+        prepared = dataclasses.replace(prepared, teachers={**known, **given, **trained})
         if remember:
             prepared.save(store)
-        for teacher in prepared.teachers.values():
-            announce(f"teacher {teacher}")
+        for name, teacher in prepared.teachers.items():
+            why = chosen[name][1] if name in known else ""
+            announce(f"teacher {teacher}{why and f'; {why}'}")
         if others := _of_other_code(prepared, store):
             announce(f"{others} finished runs in {store.folder} are of other code, and are not used")
         jobs = _missing(prepared, store, root, place)
-        diverged = run_jobs(jobs, chosen, "runs", quiet)
+        diverged = run_jobs(jobs, hands, "runs", quiet)
     return Outcome(prepared, diverged)
 
 
@@ -144,8 +149,7 @@ def run_jobs(jobs: Mapping[str, Job], engine: JobEngine, unit: str, quiet: bool 
 def _published(
     plan: Plan, checkpoints: Mapping[str, str | Path], store: Store, root: Root, device: str
 ) -> dict[str, Teacher]:
-    for name in checkpoints:
-        check_choice("teacher with a checkpoint", name, plan.teachers)
+    check_checkpoints(plan.teachers, checkpoints)
     return {
         name: load_published(name, path, plan.scale, store, root=root, device=device)
         for name, path in checkpoints.items()
