@@ -1,5 +1,6 @@
 """The benchmark without a notebook: the command ``kcd-teach``."""
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -32,12 +33,15 @@ Rows = Annotated[
         "KC-KD@random, KD@short; repeatable; all rows of the table by default.",
     ),
 ]
-Seeds = Annotated[int, typer.Option(help="Runs per cell, seeds 0, 1, ...")]
-ScaleName = Annotated[
-    str,
-    typer.Option(
-        help="full: the published recipe on CIFAR-100, for a GPU; slice: a tenth of it, hours on a CPU; small: minutes."
-    ),
+Seeds = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(help="Runs per cell, seeds 0, 1, ...; one by default."),
+]
+SIZES = "full: the published recipe on CIFAR-100, for a GPU; slice: a tenth of it, hours on a CPU; small: minutes."
+ScaleName = Annotated[str, typer.Option(help=SIZES)]
+PlanScale = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--scale", help=f"{SIZES} small by default."),
 ]
 Epochs = Annotated[Optional[int], typer.Option(help="Epochs, if not those of the scale.")]  # noqa: UP045
 PerClass = Annotated[
@@ -112,7 +116,7 @@ def _workforce(engine: str, workers: int | None, address: str | None, per_gpu: i
 @app.command()
 @plainly
 def doctor(
-    pair: Pairs = None, row: Rows = None, seeds: Seeds = 1, scale: ScaleName = "small", folder: Folder = Path("runs"),
+    pair: Pairs = None, row: Rows = None, seeds: Seeds = None, scale: PlanScale = None, folder: Folder = Path("runs"),
     workers: Workers = 1, epochs: Epochs = None, per_class: PerClass = None, classes: Classes = None,
     dataset: DataSet = None, precision: Precision = None, teacher_epochs: TeacherEpochs = None,
     store: KeptAnswers = None, data: Data = None, device: Device = None, checkpoint: Checkpoints = None,
@@ -120,11 +124,10 @@ def doctor(
     time: Annotated[bool, typer.Option(help="Measure how long the plan takes.")] = True,
 ) -> None:  # fmt: skip
     """Say whether this machine is ready for a plan: device, memory, data, disk, teachers, and how long it takes."""
-    from kcd_teach.benchmark import examine, make_plan
+    from kcd_teach.benchmark import examine
 
-    changes = _scale(scale, epochs=epochs, per_class=per_class, classes=classes, dataset=dataset, precision=precision,
-                     teacher_epochs=teacher_epochs, store=store)  # fmt: skip
-    plan, fine = make_plan(pair, row, seeds, changes), True
+    plan, fine = _plan(folder, pair, row, seeds, scale, epochs=epochs, per_class=per_class, classes=classes,
+                       dataset=dataset, precision=precision, teacher_epochs=teacher_epochs, store=store), True  # fmt: skip
     for finding in examine(
         plan, folder, workers=workers, root=data, device=device, probing=time, price=price,
         checkpoints=_files(checkpoint),
@@ -161,17 +164,19 @@ def train_teacher(
 @app.command()
 @plainly
 def bench(
-    pair: Pairs = None, row: Rows = None, seeds: Seeds = 1, scale: ScaleName = "small", folder: Folder = Path("runs"),
+    pair: Pairs = None, row: Rows = None, seeds: Seeds = None, scale: PlanScale = None, folder: Folder = Path("runs"),
     workers: Side = None, checkpoint: Checkpoints = None, epochs: Epochs = None, per_class: PerClass = None,
     classes: Classes = None, dataset: DataSet = None, precision: Precision = None,
     teacher_epochs: TeacherEpochs = None, store: KeptAnswers = None, data: Data = None,
     device: Device = None, engine: Engine = "local", address: Address = None, per_gpu: PerGpu = None,
 ) -> None:  # fmt: skip
-    """Run what is missing of a plan and print its table; teachers that are missing are trained first."""
-    changed = _scale(scale, epochs=epochs, per_class=per_class, classes=classes, dataset=dataset, precision=precision,
-                     teacher_epochs=teacher_epochs, store=store)  # fmt: skip
-    _run(pair, row, seeds, changed, folder, _files(checkpoint), data, device,
-         **_workforce(engine, workers, address, per_gpu))  # fmt: skip
+    """Run what is missing of a plan and print its table; teachers that are missing are trained first.
+
+    A folder remembers its plan: what is not said is as it was there, and without options that plan goes on.
+    """
+    plan = _plan(folder, pair, row, seeds, scale, epochs=epochs, per_class=per_class, classes=classes,
+                 dataset=dataset, precision=precision, teacher_epochs=teacher_epochs, store=store)  # fmt: skip
+    _run(plan, folder, _files(checkpoint), data, device, **_workforce(engine, workers, address, per_gpu))
 
 
 @app.command()
@@ -186,21 +191,48 @@ def distill(
     data: Data = None, device: Device = None,
 ) -> None:  # fmt: skip
     """Train one student: a single cell and seed of the table. The plan of the folder stays as it is."""
+    from kcd_teach.benchmark import make_plan
+
     changed = _scale(scale, epochs=epochs, per_class=per_class, classes=classes, dataset=dataset, precision=precision,
                      teacher_epochs=teacher_epochs, store=store)  # fmt: skip
-    _run([pair], [row], [seed], changed, folder, _files(checkpoint), data, device, remember=False)
+    _run(make_plan([pair], [row], [seed], changed), folder, _files(checkpoint), data, device, remember=False)
+
+
+def _plan(
+    folder: Path, pairs: list[str] | None, rows: list[str] | None, seeds: int | None, scale: str | None, **changes: Any
+) -> Any:
+    """What is wanted: what the options say, and for the rest what the folder was last used for, else all of the table."""
+    from kcd_teach.benchmark import Prepared, Store, make_plan
+
+    plan = make_plan(pairs, rows, 1 if seeds is None else seeds, _scale(scale or "small", **changes))
+    try:
+        before = Prepared.load(Store(folder)).plan
+    except FileNotFoundError:
+        return plan
+    except ValueError:
+        if pairs is None or rows is None:  # what it was cannot be known
+            raise
+        return plan
+    merged = dataclasses.replace(
+        plan,
+        pairs=before.pairs if pairs is None else plan.pairs,
+        rows=before.rows if rows is None else plan.rows,
+        seeds=before.seeds if seeds is None else plan.seeds,
+        scale=before.scale.but(**changes) if scale is None else plan.scale,
+    )
+    if merged == before:
+        typer.echo(f"going on with the plan of {folder}: {merged}")
+    return merged
 
 
 def _run(
-    pairs: list[str] | None, rows: list[str] | None, seeds: Any, scale: Any, folder: Path,
-    checkpoints: dict[str, str], data: Path | None, device: str | None, **settings: Any,
-) -> None:  # fmt: skip
+    plan: Any, folder: Path, checkpoints: dict[str, str], data: Path | None, device: str | None, **settings: Any
+) -> None:
     """Carry out a plan and print its table; what diverged ends in exit code 1."""
-    from kcd_teach.benchmark import Store, make_plan, make_table, run_plan
+    from kcd_teach.benchmark import Store, make_table, run_plan
 
     outcome = run_plan(
-        make_plan(pairs, rows, seeds, scale), folder, root=data, device=device,
-        checkpoints=checkpoints, announce=typer.echo, **settings,
+        plan, folder, root=data, device=device, checkpoints=checkpoints, announce=typer.echo, **settings
     )  # fmt: skip
     typer.echo(make_table(outcome.prepared, store := Store(folder)).markdown())
     kept = [path for unit in outcome.prepared.units() if (path := store.student(unit.key))]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from kcd_teach.benchmark import Store, units
+from kcd_teach.benchmark import Prepared, Store, units
 from kcd_teach.cli import app
 from kcd_teach.fingerprints import hash_of
 from kcd_teach.models import create_model, load_checkpoint
@@ -139,6 +139,64 @@ def test_epochs_of_a_teacher_are_those_asked_for(tmp_path):
     assert "trained here for 1 epochs" in call(
         "train-teacher", "mini_convnet", "--scale", "slice", "--epochs", 1, *small
     )
+
+
+def plan_of(folder):
+    return Prepared.load(Store(folder)).plan
+
+
+def test_a_folder_goes_on_with_its_plan(tmp_path):
+    folder = ["--folder", tmp_path]
+    first = ["bench", *PAIR, "--row", "Student", "--row", "KD", "--seeds", 2, *SMALL, *folder]
+    call(*first)
+    plan, results = plan_of(tmp_path), (tmp_path / "results.jsonl").read_bytes()
+    for again in (first, ["bench", *folder]):
+        assert (
+            f"going on with the plan of {tmp_path}: mini_resnet8x3>mini_convnet x Student, KD x seed 0, seed 1, "
+            in call(*again)
+        )
+        assert plan_of(tmp_path) == plan
+        assert (tmp_path / "results.jsonl").read_bytes() == results
+    said = call("doctor", *folder)
+    assert "for 4 runs and 1 teachers" in said
+    assert "5 classes" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "becomes"),
+    [
+        (["--seeds", 3], "Student, KD x seed 0, seed 1, seed 2, small, epochs=2, per_class=2, classes=5 (6 runs)"),
+        (["--row", "KC-KD"], "mini_resnet8x3>mini_convnet x KC-KD x seed 0, small, epochs=2, per_class=2, classes=5 (1 runs)"),
+        (["--pair", "mini_resnet8x3>mini_resnet8"], "mini_resnet8x3>mini_resnet8 x Student, KD x seed 0, small, epochs=2"),
+        (["--epochs", 1], "Student, KD x seed 0, small, per_class=2, classes=5, epochs=1 (2 runs)"),
+        (["--scale", "small", *SMALL, "--classes", 4], "Student, KD x seed 0, small, epochs=2, per_class=2, classes=4 (2 runs)"),
+    ],
+    ids=lambda value: value[0].strip("-") if isinstance(value, list) else "",
+)  # fmt: skip
+def test_what_is_not_said_is_as_it_was_and_a_change_is_announced(tmp_path, options, becomes):
+    call("bench", *PAIR, "--row", "Student", "--row", "KD", *SMALL, "--folder", tmp_path)
+    before = str(plan_of(tmp_path))
+    said = call("bench", *options, "--folder", tmp_path)
+    (line,) = (line for line in said.splitlines() if line.startswith("the plan of "))
+    assert line.startswith(f"the plan of {tmp_path} was: {before}; it becomes: ")
+    assert becomes in line
+    assert plan_of(tmp_path).scale.name.count("epochs") == 1
+
+
+def test_a_damaged_plan_must_be_said_again(tmp_path):
+    plan = [*PAIR, "--row", "Student", *SMALL]
+    call("bench", *plan, "--folder", tmp_path)
+    (tmp_path / "plan.json").write_text("{")
+    assert "start the plan again, saying its --pair and --row" in call("bench", "--folder", tmp_path, code=2)
+    call("bench", *plan, "--folder", tmp_path)
+    assert len(Store(tmp_path).records()) == 1
+
+
+def test_distill_leaves_the_plan_as_it_was(tmp_path):
+    call("bench", *PAIR, "--row", "Student", *SMALL, "--folder", tmp_path)
+    before = (tmp_path / "plan.json").read_bytes()
+    call("distill", *PAIR, "--row", "KD", *SMALL, "--folder", tmp_path)
+    assert (tmp_path / "plan.json").read_bytes() == before
 
 
 def test_what_diverged_is_said_and_ends_in_code_1(tmp_path, monkeypatch):

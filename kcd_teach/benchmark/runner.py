@@ -86,10 +86,12 @@ def run_plan(
     known = {name: teacher for name, (teacher, _) in chosen.items() if teacher is not None}
     prepared = Prepared(plan, fingerprint_of(dataset), len(dataset.train_images), {**known, **given})
     if remember:
+        _announce_change(plan, store, announce)
         prepared.save(store)  # already now, so that a table can be asked for while other teachers are trained
     missing = [name for name in chosen if name not in known]
     for name in missing:
-        announce(f"teacher {chosen[name][1]}")
+        if "; " in chosen[name][1]:  # the folder has others
+            announce(f"teacher {chosen[name][1]}")
     with engine or (Pool(workers, quiet) if workers > 1 else Serial(watch, quiet)) as hands:
         place = hands.place(asked, store.folder)
         trained = _train_teachers(plan, missing, store, root, place, hands, quiet)
@@ -104,6 +106,16 @@ def run_plan(
         jobs = _missing(prepared, store, root, place)
         diverged = run_jobs(jobs, hands, "runs", quiet)
     return Outcome(prepared, diverged)
+
+
+def _announce_change(plan: Plan, store: Store, announce: Callable[[str], None]) -> None:
+    """Say what a folder's plan was if it becomes another one."""
+    try:
+        before = Prepared.load(store).plan
+    except (FileNotFoundError, ValueError):  # none yet, or a damaged one
+        return
+    if before != plan:
+        announce(f"the plan of {store.folder} was: {before}; it becomes: {plan}; finished runs stay there")
 
 
 def _missing(prepared: Prepared, store: Store, root: Root, device: str) -> dict[str, Job]:
