@@ -142,7 +142,13 @@ def _teachers(
         except (ValueError, OSError) as error:
             yield Finding("teacher", str(error), fine=False)
         else:
-            yield Finding("teacher", "; ".join(str(part) for part in (teacher, why) if part))
+            missing = f"{network} is not in {folder} yet and will be trained first"
+            found = (
+                f"{network} from the checkpoint {checkpoints[network]}"
+                if network in checkpoints
+                else teacher or missing
+            )
+            yield Finding("teacher", f"{found}{why and f'; {why}'}")
 
 
 def _time(plan: Plan, dataset: Dataset, workers: int, device: str, price: float | None) -> Finding:

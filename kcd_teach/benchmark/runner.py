@@ -90,8 +90,8 @@ def run_plan(
         prepared.save(store)  # already now, so that a table can be asked for while other teachers are trained
     missing = [name for name in chosen if name not in known]
     for name in missing:
-        if "; " in chosen[name][1]:  # the folder has others
-            announce(f"teacher {chosen[name][1]}")
+        if why := chosen[name][1]:
+            announce(f"teacher {name} will be trained; {why}")
     with engine or (Pool(workers, quiet) if workers > 1 else Serial(watch, quiet)) as hands:
         place = hands.place(asked, store.folder)
         trained = _train_teachers(plan, missing, store, root, place, hands, quiet)

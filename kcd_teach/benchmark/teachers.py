@@ -129,8 +129,8 @@ def choose_teacher(
         checkpoint: a published file that is to be used instead, see :func:`load_published`.
 
     Returns:
-        The teacher, or None if it is a checkpoint that must be measured or will be trained as the scale says; and, in
-        words, what is to be known about that choice.
+        The teacher, or None if it will be trained as the scale says or taken from the checkpoint; and what else is to
+        be known about that choice, in words.
 
     Raises:
         ValueError: the folder has several, and the scale does not say which; the weights of the one are damaged; a
@@ -140,7 +140,7 @@ def choose_teacher(
     dataset = scale.images(root)
     if checkpoint is not None:
         load_checkpoint(create_model(network, len(dataset.classes), dataset.in_channels, seed=0), checkpoint)
-        return None, f"{network} is taken from the checkpoint {checkpoint}"
+        return None, ""
     recipe = scale.recipe(rate_of(network), scale.teacher_epochs)
     planned = _record_file(network, _config(network, recipe, dataset, seed=0), store)
     found = _teachers_for(network, dataset, store)
@@ -150,16 +150,15 @@ def choose_teacher(
             f"{store.folder} has {len(found)} teachers {network} for these images, {_listed(found)}: say which one by "
             f"--teacher-epochs (teacher_epochs of the scale) or --checkpoint {network}=FILE"
         )
-    unused = f"; not used: {_listed(others)}" if others else ""
+    unused = f"not used: {_listed(others)}" if others else ""
     if planned.exists():
-        if damage := _damage(planned, store, dataset):
-            return None, f"{network} will be trained again: {damage}{unused}"
-        return found[planned], unused.removeprefix("; ")
+        damage = _damage(planned, store, dataset)
+        return (None, damage) if damage else (found[planned], unused)
     if scale.teacher_epochs is None and others:
         (only,) = others.values()
         only.load(store, dataset)
         return only, f"the only one in {store.folder}; --teacher-epochs {recipe.epochs} trains another"
-    return None, f"{network} is not in {store.folder} yet and will be trained first{unused}"
+    return None, unused
 
 
 def _listed(teachers: Mapping[Path, Teacher]) -> str:
