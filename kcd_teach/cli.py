@@ -62,7 +62,7 @@ KeptAnswers = Annotated[
     typer.Option("--store", help="disk keeps what teachers say for all runs on this machine: faster; off by default."),
 ]
 Precision = Annotated[Optional[str], typer.Option(help="float32 (the default) or bfloat16.")]  # noqa: UP045
-Data = Annotated[Optional[Path], typer.Option("--data", help="Folder of the data set.")]  # noqa: UP045
+Data = Annotated[Optional[Path], typer.Option("--data", help="Folder of the data set.", readable=False)]  # noqa: UP045
 Device = Annotated[Optional[str], typer.Option(help="cpu, cuda, cuda:1; the first GPU by default.")]  # noqa: UP045
 Workers = Annotated[int, typer.Option(help="Runs side by side.")]
 Engine = Annotated[str, typer.Option(help="local: processes here; ray: the machines of a Ray cluster.")]

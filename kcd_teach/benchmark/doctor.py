@@ -1,7 +1,6 @@
 """Is this machine ready? Device, memory, data, disk, teachers, and what a plan will take, before it starts."""
 
 import importlib.metadata
-import os
 import platform
 import shutil
 from collections.abc import Iterator, Mapping
@@ -105,10 +104,9 @@ def _data(dataset: Dataset, scale: Scale) -> Finding:
 
 
 def _room(plan: Plan, dataset: Dataset, folder: Path, workers: int) -> Finding:
+    if hindered := Store(folder).obstacle():
+        return Finding("room", f"{hindered}; choose another folder", fine=False)
     existing = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        why = "cannot be written to" if existing.is_dir() else "is not a folder"
-        return Finding("room", f"{existing} {why}; choose another folder", fine=False)
     try:
         check_room(plan, dataset, existing, workers)
     except (OSError, MemoryError) as error:

@@ -51,7 +51,8 @@ def run_plan(
     Args:
         plan: what is wanted.
         folder: of results, teachers and checkpoints.
-        workers: processes side by side, one thread each.
+        workers: processes side by side, one thread each; with more than one, a script must be a file that calls this
+            under ``if __name__ == "__main__":``, as each process reads it first.
         root: folder of the data set.
         device: where to compute; the first GPU if there is one, or as the engine says.
         checkpoints: network -> file, teachers that are published checkpoints; all others are trained.
@@ -73,6 +74,7 @@ def run_plan(
     check_at_least("workers", workers, 1)
     if watch is not None and (workers > 1 or engine is not None):
         raise ValueError(f"watch is told about the epochs of one process, got workers={workers}")
+    doing = engine or (Pool(workers, quiet) if workers > 1 else Serial(watch, quiet))
     store, asked = Store(Path(folder).absolute()), None if device is None else str(device)
     store.make_folders()
     root = None if root is None else Path(root).absolute()
@@ -92,7 +94,7 @@ def run_plan(
     for name in missing:
         if why := chosen[name][1]:
             announce(f"teacher {name} will be trained; {why}")
-    with engine or (Pool(workers, quiet) if workers > 1 else Serial(watch, quiet)) as hands:
+    with doing as hands:
         place = hands.place(asked, store.folder)
         trained = _train_teachers(plan, missing, store, root, place, hands, quiet)
         prepared = dataclasses.replace(prepared, teachers={**known, **given, **trained})

@@ -13,7 +13,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from kcd_teach._files import written_whole
+from kcd_teach._files import obstacle, written_whole
 from kcd_teach.checkpoints import read_state
 
 Record = dict[str, Any]
@@ -44,9 +44,15 @@ class Store:
         self.folder = Path(folder)
 
     def make_folders(self) -> None:
-        """Make what is missing of the folder; raises OSError if that cannot be done."""
+        """Make what is missing of the folder; raises OSError if it cannot be written to."""
+        if hindered := self.obstacle():
+            raise OSError(f"folder={str(self.folder)!r} cannot be used: {hindered}; choose another folder")
         for name in FOLDERS:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
+
+    def obstacle(self) -> str:
+        """Why nothing can be written here, in words; nothing if it can."""
+        return next(filter(None, map(obstacle, (self.folder, *(self.folder / name for name in FOLDERS)))), "")
 
     @property
     def results(self) -> Path:
