@@ -12,6 +12,7 @@ import torch
 from kcd_teach import __version__
 from kcd_teach._checks import check_at_least, check_device
 from kcd_teach.answers import default_folder
+from kcd_teach.benchmark.finishing import THREADS
 from kcd_teach.benchmark.plan import Plan
 from kcd_teach.benchmark.probe import expected_seconds
 from kcd_teach.benchmark.scales import Scale
@@ -90,12 +91,13 @@ def _device(device: str, scale: Scale) -> Finding:
         check_device(device)
     except ValueError as error:
         return Finding("device", str(error), fine=False)
+    threads = "one thread per run" if THREADS == 1 else f"{THREADS} threads per run"
     if device == "cpu":
         slow = "; the full scale takes months on a CPU, use a GPU" if scale.is_published else ""
-        return Finding("device", f"{device} ({platform.machine()}), {scale.precision}, one thread per run{slow}")
+        return Finding("device", f"{device} ({platform.machine()}), {scale.precision}, {threads}{slow}")
     free, total = torch.cuda.mem_get_info(device)
     name = torch.cuda.get_device_name(device)
-    return Finding("device", f"{name}, {scale.precision}, {free / 1e9:.0f} of {total / 1e9:.0f} GB free")
+    return Finding("device", f"{name}, {scale.precision}, {threads}, {free / 1e9:.0f} of {total / 1e9:.0f} GB free")
 
 
 def _data(dataset: Dataset, scale: Scale) -> Finding:
