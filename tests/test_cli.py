@@ -191,7 +191,7 @@ def test_a_damaged_plan_must_be_said_again(tmp_path):
     plan = [*PAIR, "--row", "Student", *SMALL]
     call("bench", *plan, "--folder", tmp_path)
     (tmp_path / "plan.json").write_text("{")
-    assert "start the plan again, saying its --pair and --row" in call("bench", "--folder", tmp_path, code=2)
+    assert "finished runs are kept; bench needs its --pair and --row" in call("bench", "--folder", tmp_path, code=2)
     call("bench", *plan, "--folder", tmp_path)
     assert len(Store(tmp_path).records()) == 1
 

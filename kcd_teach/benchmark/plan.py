@@ -181,7 +181,7 @@ class Prepared:
             return cls(plan, content["images"], content["num_samples"], by_network, content.get("code", ""))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
-                f"{path} is damaged ({error!r}); start the plan again, saying its --pair and --row, finished runs are kept"
+                f"{path} is damaged ({error!r}); start the plan again, finished runs are kept; bench needs its --pair and --row"
             ) from error
 
 
