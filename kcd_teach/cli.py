@@ -235,7 +235,8 @@ def _run(
         plan, folder, root=data, device=device, checkpoints=checkpoints, announce=typer.echo, **settings
     )  # fmt: skip
     typer.echo(make_table(outcome.prepared, store := Store(folder)).markdown())
-    kept = [path for unit in outcome.prepared.units() if (path := store.student(unit.key))]
+    students = store.students()
+    kept = [students[unit.key] for unit in outcome.prepared.units() if unit.key in students]
     if len(kept) == 1:
         typer.echo(f"student {kept[0]}")
     elif kept:

@@ -89,10 +89,14 @@ class Store:
             with written_whole(self.results) as file:
                 file.write(before + line.encode())
 
-    def student(self, key: str) -> Path | None:
-        """The weights of a finished run; None if it was run before they were kept, or if they were deleted."""
-        named = self.records().get(key, {}).get("weights_file")
-        return self.folder / named if named and (self.folder / named).is_file() else None
+    def students(self) -> dict[str, Path]:
+        """The weights of finished runs by key; without those that were run before weights were kept, or deleted since."""
+        named = {
+            key: self.folder / record["weights_file"]
+            for key, record in self.records().items()
+            if "weights_file" in record
+        }
+        return {key: path for key, path in named.items() if path.is_file()}
 
     @contextlib.contextmanager
     def alone(self, path: Path) -> Iterator[None]:
