@@ -23,14 +23,17 @@ ENGINES = ("local", "ray")
 
 Pairs = Annotated[
     Optional[list[str]],  # noqa: UP045  typer reads it
-    typer.Option("--pair", help="Column of the table, as 'V13>V8', or 'TEACHER>STUDENT'; repeatable; all by default."),
+    typer.Option(
+        "--pair",
+        help="Column of the table, as 'V13>V8', or 'TEACHER>STUDENT'; repeatable; all of them by 'all', as by default.",
+    ),
 ]
 Rows = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option(
         "--row",
         help="Row of the table, as KD or KC-CRD; any KC-NAME; ablations as KC-KD@released, KC-KD@no-mixing, "
-        "KC-KD@random, KD@short; repeatable; all rows of the table by default.",
+        "KC-KD@random, KD@short; repeatable; all rows of the table by 'all', as by default.",
     ),
 ]
 Seeds = Annotated[
@@ -159,6 +162,7 @@ def train_teacher(
     if teacher is None:
         raise RuntimeError(f"another process is training {network} in {folder}; wait for it")
     typer.echo(f"teacher {teacher}")
+    typer.echo(f"weights {teacher.file(Store(folder))}")
 
 
 @app.command()
@@ -204,7 +208,8 @@ def _plan(
     """What is wanted: what the options say, and for the rest what the folder was last used for, else all of the table."""
     from kcd_teach.benchmark import Prepared, Store, make_plan
 
-    plan = make_plan(pairs, rows, 1 if seeds is None else seeds, _scale(scale or "small", **changes))
+    named = {"pairs": None if pairs == ["all"] else pairs, "rows": None if rows == ["all"] else rows}
+    plan = make_plan(**named, seeds=1 if seeds is None else seeds, scale=_scale(scale or "small", **changes))
     try:
         before = Prepared.load(Store(folder)).plan
     except FileNotFoundError:

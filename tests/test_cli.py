@@ -75,9 +75,11 @@ def teachers_in(folder):
 def test_the_teacher_that_was_trained_is_the_one_that_doctor_names_and_that_teaches(tmp_path, command):
     folder, plan = ["--folder", tmp_path], [*PAIR, "--row", "KD", *SMALL]
     trained = call("train-teacher", "mini_resnet8x3", *SMALL, "--epochs", 5, *folder)
+    (line,) = (line for line in trained.splitlines() if "trained here for" in line)
+    assert f"weights {next((tmp_path / 'teachers').glob('*.safetensors'))}" in trained.splitlines()
     said = call("doctor", *plan, *folder, "--no-time")
     (named,) = (line for line in said.splitlines() if "teacher: " in line)
-    assert named.removeprefix("ok  teacher: ").startswith(trained.splitlines()[-1].removeprefix("teacher "))
+    assert named.removeprefix("ok  teacher: ").startswith(line.removeprefix("teacher "))
     assert f"the only one in {tmp_path}; --teacher-epochs 2 trains another" in named
     said = call(command, *plan, *folder)
     assert named.removeprefix("ok  teacher: ") in said
@@ -161,6 +163,7 @@ def test_a_folder_goes_on_with_its_plan(tmp_path):
         )
         assert plan_of(tmp_path) == plan
         assert (tmp_path / "results.jsonl").read_bytes() == results
+    assert "for 176 runs and" in call("doctor", "--pair", "all", "--row", "all", "--seeds", 1, *folder)
     said = call("doctor", *folder)
     assert "for 4 runs and 1 teachers" in said
     assert "5 classes" in said
