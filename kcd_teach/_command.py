@@ -1,6 +1,8 @@
 """How does a command speak? In one line where something is wrong; and the option that all commands share."""
 
+import codecs
 import functools
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +10,38 @@ from typing import Annotated, Any
 
 import typer
 
-Folder = Annotated[Path, typer.Option(help="Where results, teachers and checkpoints are kept.")]
+SIGNS = {
+    "±": "+-",
+    "Δ": "diff",
+    "−": "-",
+    "–": "-",
+    "—": "-",
+    "×": "x",
+    "₂": "2",
+    "²": "2",
+    "≥": ">=",
+    "≤": "<=",
+    "…": "...",
+}
+"""What stands for a sign where the output cannot show it; any other one becomes a question mark."""
+
+Folder = Annotated[
+    Path, typer.Option(help="Where results, students, teachers and checkpoints are kept.", readable=False)
+]
+
+
+def speak_anywhere() -> None:
+    """Let nothing that is printed fail for want of a sign in the encoding of the output, as cp1252 of older Windows."""
+    codecs.register_error("kcd_teach", _instead)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="kcd_teach")
+
+
+def _instead(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(SIGNS.get(sign, "?") for sign in error.object[error.start : error.end]), error.end
 
 
 def plainly(command: Callable[..., None]) -> Callable[..., None]:
@@ -16,6 +49,7 @@ def plainly(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def wrapped(*arguments: Any, **settings: Any) -> None:
+        speak_anywhere()
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = lambda message, *_: typer.echo(f"warning: {message}", err=True)

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and files of torch that are read without running anything in them."""
+"""Where files can be written, whole or not at all, and files of torch that are read without running anything in them."""
 
 import contextlib
 import os
@@ -14,6 +14,15 @@ import torch
 
 class UnusableCheckpoint(ValueError):  # noqa: N818
     """A file that can be read, and is not the checkpoint of this run."""
+
+
+def obstacle(folder: Path) -> str:
+    """Why nothing can be written in a folder, which need not be there yet, in words; nothing if it can."""
+    folder = folder.absolute()
+    existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))  # noqa: PTH110  never raises
+    if not existing.is_dir():
+        return f"{existing} is not a folder"
+    return "" if os.access(existing, os.R_OK | os.W_OK | os.X_OK) else f"{existing} cannot be written to"
 
 
 @contextlib.contextmanager

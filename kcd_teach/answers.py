@@ -8,11 +8,11 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from platformdirs import user_cache_path
 from torch import Tensor, nn
 
+from kcd_teach._files import obstacle
 from kcd_teach.augment import num_views
-from kcd_teach.datasets import Dataset
+from kcd_teach.datasets import Dataset, cache_folder
 from kcd_teach.fingerprints import code_fingerprint, hash_of, make_of
 
 RESERVE = 1e9
@@ -86,6 +86,7 @@ class DiskAnswers:
     def __init__(self, teacher: nn.Module, dataset: Dataset, precision: str, folder: Path | None = None) -> None:
         self.device = dataset.train_images.device
         folder = folder or default_folder()
+        _check_writable(folder)
         folder.mkdir(parents=True, exist_ok=True)
         samples, views, classes = shape_of(dataset)
         self.path = folder / f"{fingerprint(teacher, dataset, precision)[:32]}.npy"
@@ -140,7 +141,7 @@ def fingerprint(teacher: nn.Module, dataset: Dataset, precision: str) -> str:
 
 def default_folder() -> Path:
     """Where answers are kept: in a cache of this user."""
-    return user_cache_path("kcd_teach") / "answers"
+    return cache_folder() / "answers"
 
 
 def room_of_answers(dataset: Dataset) -> int:
@@ -149,9 +150,18 @@ def room_of_answers(dataset: Dataset) -> int:
     return size_of(dataset) + 8 * samples * views
 
 
+def _check_writable(folder: Path) -> None:
+    if hindered := obstacle(folder):
+        raise OSError(
+            f'the teacher\'s answers cannot be kept in {folder}: {hindered}; choose another folder, or store="memory" '
+            'or "off"'
+        )
+
+
 def check_room_of_answers(needed: float, folder: Path | None = None) -> None:
     """Raise OSError unless so many bytes fit into the folder of the answers, and leave a reserve."""
     folder = folder or default_folder()
+    _check_writable(folder)
     folder = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(folder).free
     if needed + RESERVE > free:

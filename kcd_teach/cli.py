@@ -1,5 +1,6 @@
 """The benchmark without a notebook: the command ``kcd-teach``."""
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -22,22 +23,28 @@ ENGINES = ("local", "ray")
 
 Pairs = Annotated[
     Optional[list[str]],  # noqa: UP045  typer reads it
-    typer.Option("--pair", help="Column of the table, as 'V13>V8', or 'TEACHER>STUDENT'; repeatable; all by default."),
+    typer.Option(
+        "--pair",
+        help="Column of the table, as 'V13>V8', or 'TEACHER>STUDENT'; repeatable; all of them by 'all', as by default.",
+    ),
 ]
 Rows = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option(
         "--row",
         help="Row of the table, as KD or KC-CRD; any KC-NAME; ablations as KC-KD@released, KC-KD@no-mixing, "
-        "KC-KD@random, KD@short; repeatable; all rows of the table by default.",
+        "KC-KD@random, KD@short; repeatable; all rows of the table by 'all', as by default.",
     ),
 ]
-Seeds = Annotated[int, typer.Option(help="Runs per cell, seeds 0, 1, ...")]
-ScaleName = Annotated[
-    str,
-    typer.Option(
-        help="full: the published recipe on CIFAR-100, for a GPU; slice: a tenth of it, hours on a CPU; small: minutes."
-    ),
+Seeds = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(help="Runs per cell, seeds 0, 1, ...; one by default."),
+]
+SIZES = "full: the published recipe on CIFAR-100, for a GPU; slice: a tenth of it, hours on a CPU; small: minutes."
+ScaleName = Annotated[str, typer.Option(help=SIZES)]
+PlanScale = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--scale", help=f"{SIZES} small by default."),
 ]
 Epochs = Annotated[Optional[int], typer.Option(help="Epochs, if not those of the scale.")]  # noqa: UP045
 PerClass = Annotated[
@@ -48,14 +55,17 @@ Classes = Annotated[Optional[int], typer.Option(help="Only the first classes.")]
 DataSet = Annotated[Optional[str], typer.Option("--dataset", help="Images, if not those of the scale.")]  # noqa: UP045
 TeacherEpochs = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option(help="Epochs of teachers trained here, if not as many as a student's."),
+    typer.Option(
+        help="Use teachers trained for so many epochs; those that are missing are trained. By default those of the "
+        "scale (slice: 60); where it says none, the one that the folder has, or as many as a student's."
+    ),
 ]
 KeptAnswers = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--store", help="disk keeps what teachers say for all runs on this machine: faster; off by default."),
 ]
 Precision = Annotated[Optional[str], typer.Option(help="float32 (the default) or bfloat16.")]  # noqa: UP045
-Data = Annotated[Optional[Path], typer.Option("--data", help="Folder of the data set.")]  # noqa: UP045
+Data = Annotated[Optional[Path], typer.Option("--data", help="Folder of the data set.", readable=False)]  # noqa: UP045
 Device = Annotated[Optional[str], typer.Option(help="cpu, cuda, cuda:1; the first GPU by default.")]  # noqa: UP045
 Workers = Annotated[int, typer.Option(help="Runs side by side.")]
 Engine = Annotated[str, typer.Option(help="local: processes here; ray: the machines of a Ray cluster.")]
@@ -109,21 +119,21 @@ def _workforce(engine: str, workers: int | None, address: str | None, per_gpu: i
 @app.command()
 @plainly
 def doctor(
-    pair: Pairs = None, row: Rows = None, seeds: Seeds = 1, scale: ScaleName = "small", folder: Folder = Path("runs"),
+    pair: Pairs = None, row: Rows = None, seeds: Seeds = None, scale: PlanScale = None, folder: Folder = Path("runs"),
     workers: Workers = 1, epochs: Epochs = None, per_class: PerClass = None, classes: Classes = None,
     dataset: DataSet = None, precision: Precision = None, teacher_epochs: TeacherEpochs = None,
-    store: KeptAnswers = None, data: Data = None, device: Device = None,
+    store: KeptAnswers = None, data: Data = None, device: Device = None, checkpoint: Checkpoints = None,
     price: Annotated[Optional[float], typer.Option(help="Of an hour of this machine, to say what it costs.")] = None,  # noqa: UP045
     time: Annotated[bool, typer.Option(help="Measure how long the plan takes.")] = True,
 ) -> None:  # fmt: skip
     """Say whether this machine is ready for a plan: device, memory, data, disk, teachers, and how long it takes."""
-    from kcd_teach.benchmark import examine, make_plan
+    from kcd_teach.benchmark import examine
 
-    changes = _scale(scale, epochs=epochs, per_class=per_class, classes=classes, dataset=dataset, precision=precision,
-                     teacher_epochs=teacher_epochs, store=store)  # fmt: skip
-    plan, fine = make_plan(pair, row, seeds, changes), True
+    plan, fine = _plan(folder, pair, row, seeds, scale, epochs=epochs, per_class=per_class, classes=classes,
+                       dataset=dataset, precision=precision, teacher_epochs=teacher_epochs, store=store), True  # fmt: skip
     for finding in examine(
-        plan, folder, workers=workers, root=data, device=device, probing=time, price=price
+        plan, folder, workers=workers, root=data, device=device, probing=time, price=price,
+        checkpoints=_files(checkpoint),
     ):  # fmt: skip
         typer.echo(str(finding))
         fine = fine and finding.fine
@@ -139,7 +149,7 @@ def train_teacher(
     epochs: Epochs = None, per_class: PerClass = None, classes: Classes = None, dataset: DataSet = None,
     precision: Precision = None, data: Data = None, device: Device = None,
 ) -> None:  # fmt: skip
-    """Train a teacher, or go on training it; bench and distill use the one of seed 0 in their folder."""
+    """Train a teacher, or go on training it; bench and distill use the one of seed 0 that their folder has."""
     from kcd_teach.benchmark import Store, progress
     from kcd_teach.benchmark import train_teacher as train
     from kcd_teach.benchmark.engines import device_here
@@ -152,22 +162,25 @@ def train_teacher(
     if teacher is None:
         raise RuntimeError(f"another process is training {network} in {folder}; wait for it")
     typer.echo(f"teacher {teacher}")
+    typer.echo(f"weights {teacher.file(Store(folder))}")
 
 
 @app.command()
 @plainly
 def bench(
-    pair: Pairs = None, row: Rows = None, seeds: Seeds = 1, scale: ScaleName = "small", folder: Folder = Path("runs"),
+    pair: Pairs = None, row: Rows = None, seeds: Seeds = None, scale: PlanScale = None, folder: Folder = Path("runs"),
     workers: Side = None, checkpoint: Checkpoints = None, epochs: Epochs = None, per_class: PerClass = None,
     classes: Classes = None, dataset: DataSet = None, precision: Precision = None,
     teacher_epochs: TeacherEpochs = None, store: KeptAnswers = None, data: Data = None,
     device: Device = None, engine: Engine = "local", address: Address = None, per_gpu: PerGpu = None,
 ) -> None:  # fmt: skip
-    """Run what is missing of a plan and print its table; teachers that are missing are trained first."""
-    changed = _scale(scale, epochs=epochs, per_class=per_class, classes=classes, dataset=dataset, precision=precision,
-                     teacher_epochs=teacher_epochs, store=store)  # fmt: skip
-    _run(pair, row, seeds, changed, folder, _files(checkpoint), data, device,
-         **_workforce(engine, workers, address, per_gpu))  # fmt: skip
+    """Run what is missing of a plan and print its table; teachers that are missing are trained first.
+
+    A folder remembers its plan: what is not said is as it was there, and without options that plan goes on.
+    """
+    plan = _plan(folder, pair, row, seeds, scale, epochs=epochs, per_class=per_class, classes=classes,
+                 dataset=dataset, precision=precision, teacher_epochs=teacher_epochs, store=store)  # fmt: skip
+    _run(plan, folder, _files(checkpoint), data, device, **_workforce(engine, workers, address, per_gpu))
 
 
 @app.command()
@@ -182,23 +195,57 @@ def distill(
     data: Data = None, device: Device = None,
 ) -> None:  # fmt: skip
     """Train one student: a single cell and seed of the table. The plan of the folder stays as it is."""
+    from kcd_teach.benchmark import make_plan
+
     changed = _scale(scale, epochs=epochs, per_class=per_class, classes=classes, dataset=dataset, precision=precision,
                      teacher_epochs=teacher_epochs, store=store)  # fmt: skip
-    _run([pair], [row], [seed], changed, folder, _files(checkpoint), data, device, remember=False)
+    _run(make_plan([pair], [row], [seed], changed), folder, _files(checkpoint), data, device, remember=False)
+
+
+def _plan(
+    folder: Path, pairs: list[str] | None, rows: list[str] | None, seeds: int | None, scale: str | None, **changes: Any
+) -> Any:
+    """What is wanted: what the options say, and for the rest what the folder was last used for, else all of the table."""
+    from kcd_teach.benchmark import Prepared, Store, make_plan
+
+    named = {"pairs": None if pairs == ["all"] else pairs, "rows": None if rows == ["all"] else rows}
+    plan = make_plan(**named, seeds=1 if seeds is None else seeds, scale=_scale(scale or "small", **changes))
+    try:
+        before = Prepared.load(Store(folder)).plan
+    except FileNotFoundError:
+        return plan
+    except ValueError:
+        if pairs is None or rows is None:  # what it was cannot be known
+            raise
+        return plan
+    merged = dataclasses.replace(
+        plan,
+        pairs=before.pairs if pairs is None else plan.pairs,
+        rows=before.rows if rows is None else plan.rows,
+        seeds=before.seeds if seeds is None else plan.seeds,
+        scale=before.scale.but(**changes) if scale is None else plan.scale,
+    )
+    if merged == before:
+        typer.echo(f"going on with the plan of {folder}: {merged}")
+    return merged
 
 
 def _run(
-    pairs: list[str] | None, rows: list[str] | None, seeds: Any, scale: Any, folder: Path,
-    checkpoints: dict[str, str], data: Path | None, device: str | None, **settings: Any,
-) -> None:  # fmt: skip
+    plan: Any, folder: Path, checkpoints: dict[str, str], data: Path | None, device: str | None, **settings: Any
+) -> None:
     """Carry out a plan and print its table; what diverged ends in exit code 1."""
-    from kcd_teach.benchmark import Store, make_plan, make_table, run_plan
+    from kcd_teach.benchmark import Store, make_table, run_plan
 
     outcome = run_plan(
-        make_plan(pairs, rows, seeds, scale), folder, root=data, device=device,
-        checkpoints=checkpoints, announce=typer.echo, **settings,
+        plan, folder, root=data, device=device, checkpoints=checkpoints, announce=typer.echo, **settings
     )  # fmt: skip
-    typer.echo(make_table(outcome.prepared, Store(folder)).markdown())
+    typer.echo(make_table(outcome.prepared, store := Store(folder)).markdown())
+    students = store.students()
+    kept = [students[unit.key] for unit in outcome.prepared.units() if unit.key in students]
+    if len(kept) == 1:
+        typer.echo(f"student {kept[0]}")
+    elif kept:
+        typer.echo(f"{len(kept)} students are in {store.folder / 'students'}, named by pair, row and seed")
     for name, said in outcome.diverged.items():
         typer.echo(f"not stored: {name}: {said}", err=True)
     if outcome.diverged:

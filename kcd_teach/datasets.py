@@ -1,6 +1,8 @@
 """Which images? Whole data sets in memory, bundled with the package or downloaded and verified once."""
 
+import contextlib
 import os
+import tempfile
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -14,7 +16,7 @@ from platformdirs import user_cache_path
 from torch import Tensor
 
 from kcd_teach._checks import check_at_least, check_between, check_choice
-from kcd_teach._files import written_whole
+from kcd_teach._files import obstacle, written_whole
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels", "classes")
 
@@ -200,7 +202,7 @@ def load_dataset(name: str, root: str | os.PathLike[str] | None = None) -> Datas
     """
     check_choice("name", name, SOURCES)
     for path in (folder / f"{name}.npz" for folder in data_folders(root)):
-        if path.is_file():
+        if _is_file(path):
             arrays = read_npz(path)
             try:
                 return _to_dataset(name, arrays)
@@ -210,15 +212,66 @@ def load_dataset(name: str, root: str | os.PathLike[str] | None = None) -> Datas
 
 
 def data_folders(root: str | os.PathLike[str] | None = None) -> list[Path]:
-    """Folders that are searched for data files, in order; the first two are skipped if not given."""
-    given = [Path(folder).expanduser() for folder in (root, os.environ.get("KCD_DATA")) if folder]
+    """Folders that are searched for data files, in order; the first two are skipped if not given.
+
+    Raises:
+        ValueError: a given one is a file, or begins with ``~`` where this user has no home.
+        OSError: a given one may not be read.
+    """
     package = Path(__file__).resolve().parent
-    return [*given, package.parent / "data", package / "data", user_cache_path("kcd_teach")]
+    return [*_given_folders(root), package.parent / "data", package / "data", *_cache_folders()]
+
+
+def _given_folders(root: str | os.PathLike[str] | None) -> list[Path]:
+    found = []
+    for argument, value in (("root", root), ("KCD_DATA", os.environ.get("KCD_DATA"))):
+        if not value:
+            continue
+        path = os.path.expanduser(value)  # noqa: PTH111  leaves ~ as it is where there is no home
+        if path.startswith("~"):
+            raise ValueError(f"{argument}={str(value)!r} begins with ~, and this user has no home; give the whole path")
+        if os.path.exists(path) and not os.path.isdir(path):  # noqa: PTH110, PTH112  these never raise
+            raise ValueError(f"{argument}={str(value)!r} must be a folder, and is a file")
+        if os.path.isdir(path) and not os.access(path, os.R_OK | os.X_OK):  # noqa: PTH112
+            raise PermissionError(f"{argument}={str(value)!r} must be a folder that this user can read")
+        found.append(Path(path))
+    return found
+
+
+def cache_folder() -> Path:
+    """Where downloads and teachers' answers are kept for this user: in the cache of the home, or if there is no home that
+    can be written to, among the temporary files.
+
+    Raises:
+        OSError: there is neither a home nor a folder for temporary files.
+    """
+    folders = _cache_folders()
+    if not folders:
+        raise OSError("this user has neither a home nor temporary files; name a folder in the variable KCD_DATA")
+    return next((folder for folder in folders if not obstacle(folder)), folders[0])
+
+
+def _cache_folders() -> list[Path]:
+    """The cache of this user's home, and a folder among the temporary files, as far as they can be named."""
+    found = []
+    with contextlib.suppress(RuntimeError, KeyError):  # no HOME, and no entry for this user in the list of users
+        found.append(user_cache_path("kcd_teach"))
+    with contextlib.suppress(OSError):
+        user = getattr(os, "getuid", int)()
+        temporary = Path(tempfile.gettempdir()) / f"kcd_teach-{user}"
+        if not os.path.lexists(temporary) or temporary.lstat().st_uid == user:  # not of someone who could fill it
+            found.append(temporary)
+    return [path for path in found if path.is_absolute()]
+
+
+def _is_file(path: Path) -> bool:
+    """False also where it may not be looked at."""
+    return os.path.isfile(path)  # noqa: PTH113
 
 
 def find_data_file(name: str) -> Path:
     """Path of a file that ships in the data folder, such as stored results or weights."""
-    found = [folder / name for folder in data_folders() if (folder / name).is_file()]
+    found = [folder / name for folder in data_folders() if _is_file(folder / name)]
     if not found:
         raise FileNotFoundError(f"{name} is in none of: {', '.join(map(str, data_folders()))}")
     return found[0]
@@ -229,6 +282,8 @@ def read_npz(path: Path, required: tuple[str, ...] = ARRAYS) -> dict[str, np.nda
     if not zipfile.is_zipfile(path):
         if not path.is_file():
             raise FileNotFoundError(f"there is no file {path}")
+        if not os.access(path, os.R_OK):
+            raise PermissionError(f"{path} cannot be read by this user")
         raise ValueError(f"{path} is truncated or not an .npz file; delete it and fetch it again")
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -251,12 +306,14 @@ def write_npz(path: Path, arrays: dict[str, Any], compress: bool = False) -> Non
 
 def _download(name: str, root: str | os.PathLike[str] | None) -> dict[str, np.ndarray]:
     source = SOURCES[name]
-    folder = Path(root or os.environ.get("KCD_DATA") or user_cache_path("kcd_teach")).expanduser()
+    folder = next(iter(_given_folders(root)), None) or cache_folder()
     if not source.torchvision:
         raise RuntimeError(
             f"{name}.npz ships with kcd_teach but is in none of: {', '.join(map(str, data_folders(root)))}"
         )
     try:
+        if hindered := obstacle(folder):
+            raise OSError(hindered)
         folder.mkdir(parents=True, exist_ok=True)
         arrays = _from_torchvision(source.torchvision, folder)
         write_npz(folder / f"{name}.npz", arrays)

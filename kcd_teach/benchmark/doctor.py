@@ -1,10 +1,9 @@
 """Is this machine ready? Device, memory, data, disk, teachers, and what a plan will take, before it starts."""
 
 import importlib.metadata
-import os
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +12,13 @@ import torch
 from kcd_teach import __version__
 from kcd_teach._checks import check_at_least, check_device
 from kcd_teach.answers import default_folder
+from kcd_teach.benchmark.finishing import THREADS
 from kcd_teach.benchmark.plan import Plan
 from kcd_teach.benchmark.probe import expected_seconds
 from kcd_teach.benchmark.scales import Scale
 from kcd_teach.benchmark.sizes import check_room, room_of, total_memory
-from kcd_teach.benchmark.teachers import Root, read_teacher
+from kcd_teach.benchmark.store import Store
+from kcd_teach.benchmark.teachers import Root, check_checkpoints, choose_teacher
 from kcd_teach.datasets import Dataset
 
 
@@ -41,7 +42,7 @@ class Finding:
 
 def examine(
     plan: Plan, folder: str | Path, *, workers: int = 1, root: Root = None, device: str | None = None,
-    probing: bool = True, price: float | None = None,
+    probing: bool = True, price: float | None = None, checkpoints: Mapping[str, str | Path] | None = None,
 ) -> Iterator[Finding]:  # fmt: skip
     """Look at everything that a plan needs; nothing is trained, and nothing is written.
 
@@ -53,11 +54,13 @@ def examine(
         device: where to compute; the first GPU if there is one.
         probing: measure the networks to say how long the plan takes.
         price: of an hour of this machine, in any currency; also say what the plan costs.
+        checkpoints: network -> file, teachers that are published checkpoints.
 
     Yields:
         One :class:`Finding` after the other, the quick ones first.
     """
     check_at_least("workers", workers, 1)
+    check_checkpoints(plan.teachers, checkpoints or {})
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     yield _versions()
     yield (place := _device(device, plan.scale))
@@ -69,7 +72,7 @@ def examine(
     yield _data(dataset, plan.scale)
     yield _room(plan, dataset, Path(folder), workers)
     yield from _batches(plan, dataset)
-    yield from _teachers(plan, Path(folder))
+    yield from _teachers(plan, Path(folder), root, checkpoints or {})
     if probing and place.fine:
         yield _time(plan, dataset, workers, device, price)
 
@@ -88,12 +91,13 @@ def _device(device: str, scale: Scale) -> Finding:
         check_device(device)
     except ValueError as error:
         return Finding("device", str(error), fine=False)
+    threads = "one thread per run" if THREADS == 1 else f"{THREADS} threads per run"
     if device == "cpu":
         slow = "; the full scale takes months on a CPU, use a GPU" if scale.is_published else ""
-        return Finding("device", f"{device} ({platform.machine()}), {scale.precision}, one thread per run{slow}")
+        return Finding("device", f"{device} ({platform.machine()}), {scale.precision}, {threads}{slow}")
     free, total = torch.cuda.mem_get_info(device)
     name = torch.cuda.get_device_name(device)
-    return Finding("device", f"{name}, {scale.precision}, {free / 1e9:.0f} of {total / 1e9:.0f} GB free")
+    return Finding("device", f"{name}, {scale.precision}, {threads}, {free / 1e9:.0f} of {total / 1e9:.0f} GB free")
 
 
 def _data(dataset: Dataset, scale: Scale) -> Finding:
@@ -102,10 +106,9 @@ def _data(dataset: Dataset, scale: Scale) -> Finding:
 
 
 def _room(plan: Plan, dataset: Dataset, folder: Path, workers: int) -> Finding:
+    if hindered := Store(folder).obstacle():
+        return Finding("room", f"{hindered}; choose another folder", fine=False)
     existing = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        why = "cannot be written to" if existing.is_dir() else "is not a folder"
-        return Finding("room", f"{existing} {why}; choose another folder", fine=False)
     try:
         check_room(plan, dataset, existing, workers)
     except (OSError, MemoryError) as error:
@@ -127,14 +130,25 @@ def _batches(plan: Plan, dataset: Dataset) -> Iterator[Finding]:
         yield Finding("batches", str(error), fine=False)
 
 
-def _teachers(plan: Plan, folder: Path) -> Iterator[Finding]:
-    """Teachers that were trained here before; whether they fit the plan is decided when it starts."""
+def _teachers(
+    plan: Plan, folder: Path, root: Root, checkpoints: Mapping[str, str | Path]
+) -> Iterator[Finding]:  # fmt: skip
+    """What the plan's runs would learn from, as it is decided when they start."""
     for network in plan.teachers:
-        records = sorted((folder / "teachers").glob(f"{network}-*.json"))
-        for path in records:
-            yield Finding("teacher", str(read_teacher(path)))
-        if not records:
-            yield Finding("teacher", f"{network} is not in {folder} yet and will be trained first")
+        try:
+            teacher, why = choose_teacher(
+                network, plan.scale, Store(folder), root=root, checkpoint=checkpoints.get(network)
+            )
+        except (ValueError, OSError) as error:
+            yield Finding("teacher", str(error), fine=False)
+        else:
+            missing = f"{network} is not in {folder} yet and will be trained first"
+            found = (
+                f"{network} from the checkpoint {checkpoints[network]}"
+                if network in checkpoints
+                else teacher or missing
+            )
+            yield Finding("teacher", f"{found}{why and f'; {why}'}")
 
 
 def _time(plan: Plan, dataset: Dataset, workers: int, device: str, price: float | None) -> Finding:

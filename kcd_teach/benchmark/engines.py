@@ -15,6 +15,7 @@ import torch
 from tqdm.auto import tqdm
 
 from kcd_teach._checks import check_device
+from kcd_teach._command import speak_anywhere
 from kcd_teach.benchmark.finishing import Watch
 from kcd_teach.benchmark.progress import Bar
 from kcd_teach.training import Distillation
@@ -22,7 +23,13 @@ from kcd_teach.training import Distillation
 Job = Callable[..., bool]
 """Called with ``watch=``, in any process: True once its result is stored, False while another process is at work on it."""
 
+PATIENCE = 5.0
+"""Seconds to wait for a process that is ending."""
+
 Result = bool | FloatingPointError
+
+UNGUARDED = 79
+"""Exit code of a worker process that, while it read the script it belongs to, was told to start workers itself."""
 
 
 class JobEngine(Protocol):
@@ -95,6 +102,10 @@ class Pool:
     """
 
     def __init__(self, workers: int, quiet: bool = False) -> None:
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            raise SystemExit(
+                UNGUARDED
+            )  # this is a worker that only begins; the process that started it says what to do
         self.here, self._quiet = workers, quiet
 
     def __enter__(self) -> "Pool":
@@ -118,15 +129,31 @@ class Pool:
 
     def run(self, jobs: Mapping[str, Job]) -> Iterator[tuple[str, Result]]:
         """See :class:`JobEngine`."""
+        begun = False
         try:
             futures = {self._pool.submit(_in_worker, job): name for name, job in jobs.items()}
+            processes = [*(getattr(self._pool, "_processes", None) or {}).values()]
             for future in as_completed(futures):
-                yield futures[future], future.result()
+                result = future.result()
+                begun = True
+                yield futures[future], result
         except BrokenProcessPool as error:
+            if not begun and _exit_codes(processes) & {UNGUARDED, 1}:  # 1: there is no script that it could read
+                raise RuntimeError(
+                    f"the {self.here} worker processes could not start: each first reads the script that started it, which "
+                    f"must be a file, and must call run_plan(.., workers={self.here}) under "
+                    "`if __name__ == '__main__':` only"
+                ) from error
             raise RuntimeError(
                 f"one of {self.here} worker processes was killed, perhaps for want of memory; what is finished is "
                 "stored, start again to go on, perhaps with fewer workers"
             ) from error
+
+
+def _exit_codes(processes: list[Any]) -> set[int | None]:
+    for process in processes:
+        process.join(PATIENCE)
+    return {process.exitcode for process in processes}
 
 
 def device_here(device: str | None) -> str:
@@ -151,6 +178,7 @@ _WORKER: dict[str, Any] = {}
 def _begin_worker(stop: Any, places: Any, lock: Any, quiet: bool) -> None:
     # Between epochs an interrupt is left to the parent, which sets `stop`; within one, training hears it itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    speak_anywhere()
     tqdm.set_lock(lock)
     _WORKER.update(stop=stop, bar=Bar(places.get(), quiet))
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -9,14 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from kcd_teach import __version__
 from kcd_teach.benchmark.store import Record, Store
 from kcd_teach.checkpoints import UnusableCheckpoint
+from kcd_teach.datasets import Dataset
+from kcd_teach.models import save_weights
 from kcd_teach.training import Distillation
 
 RESULTS_FORMAT = 1
 """Raised with every change of the code that changes results or the meaning of a record: older ones are run again."""
+
+THREADS = 1
+"""Threads that a run computes with, on every machine: sums, and so results, differ with their number."""
 
 Watch = Callable[[str, Distillation], None]
 """Called with a run's title when it starts or goes on, and after each of its epochs."""
@@ -37,7 +43,7 @@ def configured(**settings: Any) -> dict[str, Any]:
 def repeatably() -> Iterator[None]:
     """Compute on one thread, whatever shares the machine, and on a GPU with convolutions that always add in one order."""
     before, cudnn = torch.get_num_threads(), torch.backends.cudnn
-    torch.set_num_threads(1)
+    torch.set_num_threads(THREADS)
     try:
         with cudnn.flags(cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=cudnn.allow_tf32):
             yield
@@ -80,6 +86,23 @@ def _where_it_stopped(key: str, store: Store, start: Callable[[Path], Distillati
             store.reject(key, str(error))
 
 
+def keep_weights(network: nn.Module, path: Path, store: Store, dataset: Dataset, **about: str) -> str:
+    """Write trained weights, in place of what may be there and be damaged; returns their hash.
+
+    The header says which network it is, so that ``load_checkpoint(create_model(..), path)`` can be written from it.
+    """
+    name, shape = (
+        {"network": str(network.name)},
+        {"num_classes": len(dataset.classes), "in_channels": dataset.in_channels},
+    )
+    with store.alone(path):
+        return save_weights(
+            network,
+            path,
+            {**name, **{key: str(value) for key, value in shape.items()}, "kcd_teach": __version__, **about},
+        )
+
+
 def described(run: Distillation) -> Record:
     """What is stored of a finished run, beside its key and its configuration."""
     return {
@@ -93,5 +116,6 @@ def described(run: Distillation) -> Record:
         "versions": {"kcd_teach": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "places": run.progress.places,
         "device": run.engine.name,
+        "threads": THREADS,
         "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }

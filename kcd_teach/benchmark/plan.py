@@ -21,6 +21,8 @@ from kcd_teach.models import create_model
 from kcd_teach.training import LARGEST_SEED
 
 MOST_SEEDS = 10_000
+MOST_NAMED = 4
+"""Pairs, rows and seeds that a plan is described by; more are counted."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,15 @@ class Plan:
         for seed in self.seeds:
             check_at_least("seed", seed, 0)
             check_at_most("seed", seed, LARGEST_SEED)
+
+    def __str__(self) -> str:
+        """Pairs x rows x seeds, named as far as there are few of them."""
+        pairs, rows = [pair.name for pair in self.pairs], [row.name for row in self.rows]
+        named = " x ".join(
+            ", ".join(names) if len(names) <= MOST_NAMED else f"{len(names)} {kind}"
+            for kind, names in (("pairs", pairs), ("rows", rows), ("seeds", [f"seed {seed}" for seed in self.seeds]))
+        )
+        return f"{named}, {self.scale.name} ({len(pairs) * len(rows) * len(self.seeds)} runs)"
 
     @property
     def teachers(self) -> tuple[str, ...]:
@@ -168,7 +179,9 @@ class Prepared:
             by_network = {teacher.network: teacher for teacher in teachers}
             return cls(plan, content["images"], content["num_samples"], by_network, content.get("code", ""))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path} is damaged ({error!r}); start the plan again, finished runs are kept") from error
+            raise ValueError(
+                f"{path} is damaged ({error!r}); start the plan again, finished runs are kept; bench needs its --pair and --row"
+            ) from error
 
 
 def _name(entry: Pair | Row | int) -> str:

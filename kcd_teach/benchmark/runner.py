@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from kcd_teach._checks import check_at_least, check_choice
+from kcd_teach._checks import check_at_least
 from kcd_teach.benchmark.engines import Job, JobEngine, Pool, Serial, device_here
 from kcd_teach.benchmark.finishing import Watch, unwatched
 from kcd_teach.benchmark.plan import Plan, Prepared
 from kcd_teach.benchmark.scales import Scale
 from kcd_teach.benchmark.sizes import check_room
 from kcd_teach.benchmark.store import Store, key_of
-from kcd_teach.benchmark.teachers import Root, Teacher, find_teacher, load_published, train_teacher
+from kcd_teach.benchmark.teachers import Root, Teacher, check_checkpoints, choose_teacher, load_published, train_teacher
 from kcd_teach.benchmark.units import execute
 from kcd_teach.fingerprints import fingerprint_of
 
@@ -51,7 +51,8 @@ def run_plan(
     Args:
         plan: what is wanted.
         folder: of results, teachers and checkpoints.
-        workers: processes side by side, one thread each.
+        workers: processes side by side, one thread each; with more than one, a script must be a file that calls this
+            under ``if __name__ == "__main__":``, as each process reads it first.
         root: folder of the data set.
         device: where to compute; the first GPU if there is one, or as the engine says.
         checkpoints: network -> file, teachers that are published checkpoints; all others are trained.
@@ -73,6 +74,7 @@ def run_plan(
     check_at_least("workers", workers, 1)
     if watch is not None and (workers > 1 or engine is not None):
         raise ValueError(f"watch is told about the epochs of one process, got workers={workers}")
+    doing = engine or (Pool(workers, quiet) if workers > 1 else Serial(watch, quiet))
     store, asked = Store(Path(folder).absolute()), None if device is None else str(device)
     store.make_folders()
     root = None if root is None else Path(root).absolute()
@@ -80,25 +82,42 @@ def run_plan(
     plan.check_batches(dataset)
     check_room(plan, dataset, store.folder, engine.here if engine else workers)
     given = _published(plan, checkpoints or {}, store, root, device_here(None if engine else asked))
-    before = {name: find_teacher(name, plan.scale, store, root=root) for name in plan.teachers}
-    known = {name: teacher for name, teacher in before.items() if teacher is not None}
+    chosen = {
+        name: choose_teacher(name, plan.scale, store, root=root) for name in plan.teachers if name not in given
+    }  # fmt: skip
+    known = {name: teacher for name, (teacher, _) in chosen.items() if teacher is not None}
     prepared = Prepared(plan, fingerprint_of(dataset), len(dataset.train_images), {**known, **given})
     if remember:
+        _announce_change(plan, store, announce)
         prepared.save(store)  # already now, so that a table can be asked for while other teachers are trained
-    with engine or (Pool(workers, quiet) if workers > 1 else Serial(watch, quiet)) as chosen:
-        place = chosen.place(asked, store.folder)
-        trained = _train_teachers(plan, [name for name in plan.teachers if name not in given], store, root, place,
-                                  chosen, quiet)  # fmt: skip
-        prepared = dataclasses.replace(prepared, teachers={**given, **trained})
+    missing = [name for name in chosen if name not in known]
+    for name in missing:
+        if why := chosen[name][1]:
+            announce(f"teacher {name} will be trained; {why}")
+    with doing as hands:
+        place = hands.place(asked, store.folder)
+        trained = _train_teachers(plan, missing, store, root, place, hands, quiet)
+        prepared = dataclasses.replace(prepared, teachers={**known, **given, **trained})
         if remember:
             prepared.save(store)
-        for teacher in prepared.teachers.values():
-            announce(f"teacher {teacher}")
+        for name, teacher in prepared.teachers.items():
+            why = chosen[name][1] if name in known else ""
+            announce(f"teacher {teacher}{why and f'; {why}'}")
         if others := _of_other_code(prepared, store):
             announce(f"{others} finished runs in {store.folder} are of other code, and are not used")
         jobs = _missing(prepared, store, root, place)
-        diverged = run_jobs(jobs, chosen, "runs", quiet)
+        diverged = run_jobs(jobs, hands, "runs", quiet)
     return Outcome(prepared, diverged)
+
+
+def _announce_change(plan: Plan, store: Store, announce: Callable[[str], None]) -> None:
+    """Say what a folder's plan was if it becomes another one."""
+    try:
+        before = Prepared.load(store).plan
+    except (FileNotFoundError, ValueError):  # none yet, or a damaged one
+        return
+    if before != plan:
+        announce(f"the plan of {store.folder} was: {before}; it becomes: {plan}; finished runs stay there")
 
 
 def _missing(prepared: Prepared, store: Store, root: Root, device: str) -> dict[str, Job]:
@@ -144,8 +163,7 @@ def run_jobs(jobs: Mapping[str, Job], engine: JobEngine, unit: str, quiet: bool 
 def _published(
     plan: Plan, checkpoints: Mapping[str, str | Path], store: Store, root: Root, device: str
 ) -> dict[str, Teacher]:
-    for name in checkpoints:
-        check_choice("teacher with a checkpoint", name, plan.teachers)
+    check_checkpoints(plan.teachers, checkpoints)
     return {
         name: load_published(name, path, plan.scale, store, root=root, device=device)
         for name, path in checkpoints.items()

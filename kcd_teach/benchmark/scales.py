@@ -87,8 +87,9 @@ class Scale:
     def but(self, **changes: Any) -> "Scale":
         """The same scale with some settings changed, and a name that says so; ``None`` changes nothing."""
         changed = {name: value for name, value in changes.items() if value not in (None, getattr(self, name))}
-        suffix = "".join(f", {name}={value}" for name, value in changed.items())
-        return dataclasses.replace(self, name=self.name + suffix, **changed)
+        kept = [part for part in self.name.split(", ") if part.partition("=")[0] not in changed]
+        name = ", ".join([*kept, *(f"{name}={value}" for name, value in changed.items())])
+        return dataclasses.replace(self, name=name, **changed)
 
     def images(self, root: str | Path | None = None) -> Dataset:
         """The images of this scale, in memory; one copy per process, whoever asks.

@@ -36,7 +36,7 @@ class Room:
     """What a plan needs, bytes.
 
     Attributes:
-        disk: for checkpoints of the runs side by side, teachers and results.
+        disk: for checkpoints of the runs side by side, trained students, teachers and results.
         memory: of all processes together, where networks are trained on the CPU; activations not counted.
         answers: in the cache, of teachers whose answers are kept there.
     """
@@ -57,11 +57,13 @@ def room_of(plan: Plan, dataset: Dataset, workers: int) -> Room:
     )  # fmt: skip
     teachers = {name: 4 * _numbers(name, shape, len(dataset.classes)) for name in plan.teachers}
     records = RECORD * plan.scale.epochs * len(plan.pairs) * len(plan.rows) * len(plan.seeds)
+    students = sum(4 * _numbers(pair.student, shape, len(dataset.classes)) for pair in plan.pairs)
     training = max([largest, *(2 * size for size in teachers.values())])
-    disk = FILES * workers * training + sum(teachers.values()) + records
+    kept = students * len(plan.rows) * len(plan.seeds) + sum(teachers.values())
+    disk = FILES * workers * training + kept + records
     memory = workers * (PROCESS + 2 * images + 2 * largest + max(teachers.values(), default=0))
-    kept = len(teachers) * room_of_answers(dataset) if plan.scale.store == "disk" else 0
-    return Room(disk, memory, kept)
+    answers = len(teachers) * room_of_answers(dataset) if plan.scale.store == "disk" else 0
+    return Room(disk, memory, answers)
 
 
 def check_room(plan: Plan, dataset: Dataset, folder: Path, workers: int) -> None:

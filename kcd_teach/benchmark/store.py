@@ -13,13 +13,16 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from kcd_teach._files import written_whole
+from kcd_teach._files import obstacle, written_whole
 from kcd_teach.checkpoints import read_state
 
 Record = dict[str, Any]
 
 SERIES = ("test_accuracy", "train_loss")
 """What a record holds of every epoch, a list of numbers."""
+
+FOLDERS = ("checkpoints", "students", "teachers", "locks")
+"""What a store is divided into."""
 
 PATIENCE = 60.0
 """Seconds to wait for another process that is writing a record."""
@@ -28,8 +31,8 @@ PATIENCE = 60.0
 class Store:
     """A folder that any number of processes may work on at the same time.
 
-    ``results.jsonl`` holds a line per finished run; ``checkpoints/`` what is unfinished; ``teachers/`` weights;
-    ``locks/`` who is at work. A lock ends with its process, however that ends.
+    ``results.jsonl`` holds a line per finished run; ``students/`` and ``teachers/`` trained weights; ``checkpoints/``
+    what is unfinished; ``locks/`` who is at work. A lock ends with its process, however that ends.
 
     Reading changes nothing in it, so that results can be read where nothing can be written.
 
@@ -41,9 +44,15 @@ class Store:
         self.folder = Path(folder)
 
     def make_folders(self) -> None:
-        """Make what is missing of the folder; raises OSError if that cannot be done."""
-        for name in ("checkpoints", "teachers", "locks"):
+        """Make what is missing of the folder; raises OSError if it cannot be written to."""
+        if hindered := self.obstacle():
+            raise OSError(f"folder={str(self.folder)!r} cannot be used: {hindered}; choose another folder")
+        for name in FOLDERS:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
+
+    def obstacle(self) -> str:
+        """Why nothing can be written here, in words; nothing if it can."""
+        return next(filter(None, map(obstacle, (self.folder, *(self.folder / name for name in FOLDERS)))), "")
 
     @property
     def results(self) -> Path:
@@ -79,6 +88,15 @@ class Store:
                 before += b"\n"
             with written_whole(self.results) as file:
                 file.write(before + line.encode())
+
+    def students(self) -> dict[str, Path]:
+        """The weights of finished runs by key; without those that were run before weights were kept, or deleted since."""
+        named = {
+            key: self.folder / record["weights_file"]
+            for key, record in self.records().items()
+            if "weights_file" in record
+        }
+        return {key: path for key, path in named.items() if path.is_file()}
 
     @contextlib.contextmanager
     def alone(self, path: Path) -> Iterator[None]:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import inspect
+import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from kcd_teach.benchmark.finishing import Watch, configured, described, finish, unwatched
+from kcd_teach.benchmark.finishing import Watch, configured, described, finish, keep_weights, unwatched
 from kcd_teach.benchmark.pairs import Pair
 from kcd_teach.benchmark.rows import Row
 from kcd_teach.benchmark.scales import Scale, negatives_of
@@ -86,6 +88,12 @@ class Unit:
         """Samples that the student is shown, all epochs together."""
         return sum(self.row.shown(self.num_samples, self.scale.epochs))
 
+    @property
+    def weights_file(self) -> str:
+        """Where the trained student is kept in the folder of its record, as ``students/V13-V8_KC-KD_seed0_KEY.safetensors``."""
+        readable = re.sub(r"[^\w.@+-]+", "-", f"{self.pair.name}_{self.row.name}_seed{self.seed}_{self.key[:12]}")
+        return f"students/{readable}.safetensors"
+
 
 def start(
     unit: Unit, dataset: Dataset, teacher: nn.Module | None, device: torch.device | str, checkpoint: Path | None
@@ -109,7 +117,7 @@ def start(
 def execute(
     unit: Unit, folder: str | Path, *, root: Root = None, device: torch.device | str = "cpu", watch: Watch = unwatched
 ) -> bool:
-    """Bring one run to its end and store its record; does nothing if that is stored already.
+    """Bring one run to its end and store its student and its record; does nothing if that is stored already.
 
     This is all that an engine has to call, in whatever process or on whatever machine.
 
@@ -141,7 +149,16 @@ def execute(
                 unit.title, unit.key, store, lambda file: start(unit, dataset, teacher, device, file), watch
             )  # fmt: skip
             identity = {"pair": unit.pair.name, "row": unit.row.name, "seed": unit.seed, "scale": unit.scale.name}
-            store.append({"key": unit.key, **identity, "config": unit.config, **described(run)})
+            weights = keep_weights(  # before the record: a record without its weights would be a promise
+                run.student,
+                store.folder / unit.weights_file,
+                store,
+                dataset,
+                key=unit.key,
+                config=json.dumps(unit.config),
+            )
+            kept = {"weights": weights, "weights_file": unit.weights_file}
+            store.append({"key": unit.key, **identity, "config": unit.config, **kept, **described(run)})
             done = True
         if mine:
             store.discard(unit.key)

@@ -33,7 +33,7 @@ def child():
     def fsync(descriptor):
         nonlocal calls
         calls += 1
-        if calls == 4:  # the first one may be the plan's
+        if calls == 5:  # the first two may be the plan's, and the next one a student's
             os.kill(os.getpid(), signal.SIGKILL)
         real(descriptor)
     os.fsync = fsync
@@ -118,7 +118,7 @@ def test_teachers_weights_that_were_exchanged_are_noticed(tmp_path):
 @pytest.mark.parametrize("harm", ["weights deleted", "weights cut off", "record damaged", "record deleted"])
 def test_a_lost_teacher_is_trained_again_and_is_the_same(tmp_path, finished, harm):
     shutil.copytree(finished, tmp_path / "copy")
-    (record,), (weights,) = ((tmp_path / "copy" / "teachers").glob(f"*.{ending}") for ending in ("json", "npz"))
+    (record,), (weights,) = ((tmp_path / "copy" / "teachers").glob(f"*.{ending}") for ending in ("json", "safetensors"))
     path = weights if "weights" in harm else record
     if "deleted" in harm:
         path.unlink()
@@ -210,6 +210,31 @@ def test_a_worker_that_is_killed_is_reported(tmp_path):
     plan = make_plan([PAIR], ["Student"], 1, SCALE)
     with pytest.raises(RuntimeError, match=r"worker processes was killed.*start again to go on"):
         run_plan(plan, tmp_path, engine=_killing_pool(), quiet=True)
+
+
+UNGUARDED = """
+import sys
+from kcd_teach.benchmark import run_plan
+from tests.benchmark.tiny import tiny_plan
+run_plan(tiny_plan(("Student",), seeds=2), sys.argv[1], workers=2, quiet=True)
+"""
+
+
+@pytest.mark.parametrize("way", ["file", "standard input"])
+def test_a_script_without_a_guard_is_told_what_to_do(tmp_path, way):
+    (tmp_path / "script.py").write_text(UNGUARDED)
+    command = [sys.executable, tmp_path / "script.py" if way == "file" else "-", tmp_path / "runs"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, input=UNGUARDED, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("RuntimeError: the 2 worker processes could not start: ")
+    assert "under `if __name__ == '__main__':` only" in last
+    assert "want of memory" not in done.stderr
+    if way == "file":
+        assert done.stderr.count("Traceback") == 2  # of the process that the user started, and its cause
 
 
 def _killing_pool():

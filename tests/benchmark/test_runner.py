@@ -1,16 +1,25 @@
 """Whatever happens to a plan on the way, its records end as those of an undisturbed run."""
 
+import json
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
+from safetensors.torch import load_file
 
-from kcd_teach.benchmark import Store, finishing, load_published, run_plan, runner
+from kcd_teach.benchmark import Store, finishing, load_published, make_plan, make_table, run_plan, runner
 from kcd_teach.benchmark.engines import Serial
-from kcd_teach.models import create_model
+from kcd_teach.benchmark.sizes import room_of
+from kcd_teach.benchmark.store import key_of
+from kcd_teach.fingerprints import hash_of
+from kcd_teach.knowledge import accuracy
+from kcd_teach.models import create_model, load_checkpoint, save_weights
 from tests.benchmark.tiny import PAIR, ROOT, ROWS, SCALE, leftovers, run, stop_at, timeless, tiny_plan
+from tests.tiny import same
 
 RUNS = 2 * len(ROWS)
 
@@ -31,7 +40,66 @@ def test_records_hold_what_a_reader_needs(finished):
     assert len(record["test_accuracy"]) == 3
     assert record["config"]["condenser"]["ratio"] == 0.7
     assert next(r for r in records.values() if r["row"] == "KC-CRD")["config"]["method_settings"] == {"negatives": 3}
+    assert record["threads"] == 1
     assert leftovers(finished) == []
+
+
+def test_every_record_has_the_weights_of_its_student_beside_it(finished):
+    dataset = SCALE.images()
+    for key, record in Store(finished).records().items():
+        path = finished / record["weights_file"]
+        network = create_model("mini_convnet", 5, 1)
+        assert hash_of(load_checkpoint(network, path)) == record["weights"]
+        assert accuracy(network, dataset) == pytest.approx(record["test_accuracy"][-1], abs=1e-6)
+        with safe_open(path, framework="pt") as opened:
+            about = opened.metadata()
+        assert (about["network"], about["num_classes"], about["in_channels"]) == ("mini_convnet", "5", "1")
+        assert (about["key"], key_of(json.loads(about["config"]))) == (key, key)
+    assert len(list((finished / "students").iterdir())) == RUNS
+
+
+def test_room_is_counted_for_the_students_that_are_kept():
+    dataset = SCALE.images()
+    one, three = (
+        room_of(make_plan(["V13>V8"], ["Student", "KD"], seeds, SCALE), dataset, workers=1).disk for seeds in (1, 3)
+    )
+    weights = sum(value.nbytes for value in create_model("vgg8", 5, 1).state_dict().values())
+    assert three - one == pytest.approx(4 * weights, rel=0.01)
+
+
+def test_weights_are_written_before_their_record(tmp_path, monkeypatch):
+    monkeypatch.setattr(Store, "append", press_ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(tiny_plan(("Student",)), tmp_path, quiet=True, announce=lambda text: None)
+    (before,) = (load_file(path) for path in (tmp_path / "students").iterdir())
+    monkeypatch.undo()
+    run_plan(tiny_plan(("Student",)), tmp_path, quiet=True, announce=lambda text: None)
+    (after,) = (load_file(path) for path in (tmp_path / "students").iterdir())
+    assert same(after, before)
+    assert len(Store(tmp_path).records()) == 1
+
+
+def press_ctrl_c(*arguments):
+    raise KeyboardInterrupt
+
+
+def test_folders_from_before_weights_were_kept_go_on(tmp_path, finished):
+    shutil.copytree(finished, tmp_path / "copy")
+    store = Store(tmp_path / "copy")
+    shutil.rmtree(store.folder / "students")
+    (weights,) = (store.folder / "teachers").glob("*.safetensors")
+    teacher = load_checkpoint(create_model("mini_resnet8x3", 5, 1), weights)
+    save_weights(teacher, weights.with_suffix(".npz"))
+    weights.unlink()
+    old = [
+        {name: value for name, value in record.items() if not name.startswith("weights")}
+        for record in store.records().values()
+    ]
+    store.results.write_text("".join(json.dumps(record) + "\n" for record in old))
+    outcome = run(store.folder, watch=stop_at(1))  # nothing is left to do
+    assert make_table(outcome.prepared, store).runs == RUNS
+    assert store.students() == {}
+    assert not weights.exists()
 
 
 def test_what_is_stored_is_not_run_again(finished):

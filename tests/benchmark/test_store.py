@@ -74,4 +74,4 @@ def test_reading_changes_nothing_in_a_folder(tmp_path):
     assert not store.folder.exists()
     with store.claim("key") as mine:
         assert mine
-        assert {path.name for path in store.folder.iterdir()} == {"checkpoints", "teachers", "locks"}
+        assert {path.name for path in store.folder.iterdir()} == {"checkpoints", "students", "teachers", "locks"}

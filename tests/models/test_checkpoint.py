@@ -7,10 +7,12 @@ import re
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from kcd_teach.models import create_model, load_checkpoint
+from kcd_teach import Recipe, distill
+from kcd_teach.models import create_model, load_checkpoint, save_weights
 from tests.models.zoo import PUBLISHED
-from tests.tiny import same
+from tests.tiny import same, tiny_dataset
 
 FORMATS = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 
@@ -146,7 +148,8 @@ def test_wrong_entries_are_named(source, tmp_path, entries, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"state_dict": {}, "epoch": 3}, r"has no entry 'model' with weights: it holds 2 entries, first state_dict, epoch$"),
+        ({"weights": {}, "epoch": 3}, r"has no entry 'model' with weights: it holds 2 entries, first weights, epoch; .*state_dict"),
+        ({"state_dict": {}, "epoch": 3}, r"holds another network: \d+ entries differ, first conv1\.weight \(missing in the file\)"),
         ({}, r"has no entry 'model' with weights: it holds 0 entries"),
         (torch.zeros(3), r"has no entry 'model' with weights: it holds a Tensor$"),
         ([1, 2], r"has no entry 'model' with weights: it holds a list$"),
@@ -154,7 +157,7 @@ def test_wrong_entries_are_named(source, tmp_path, entries, message):
         ({"model": {3: torch.zeros(3)}}, r"not a dict of tensors: the name 3 is not text"),
         ({"model": {}}, r"holds another network: \d+ entries differ, first conv1\.weight \(missing in the file\)"),
     ],
-    ids=["no model", "nothing", "tensor", "list", "tensor as model", "number as name", "no weights"],
+    ids=["no model", "state_dict", "nothing", "tensor", "list", "tensor as model", "number as name", "no weights"],
 )  # fmt: skip
 def test_files_without_weights_are_refused(tmp_path, content, message):
     refused(save(content, tmp_path / "x.pth"), message)
@@ -213,6 +216,128 @@ def test_code_is_refused_and_does_not_run(source, tmp_path, zipped, place):
 def test_objects_beside_the_weights_are_refused_by_name(source, tmp_path, zipped, value, asked_for):
     path = save({"model": source.state_dict(), "opt": value}, tmp_path / "resnet8_last.pth", zipped)
     refused(path, rf"refused: it asks for \S*{re.escape(asked_for)}\S*, which could run code")
+
+
+FORMS = {
+    "published": lambda weights: {"model": weights, "epoch": 240},
+    "alone": lambda weights: weights,
+    "state_dict": lambda weights: {"state_dict": weights, "best_acc": 0.7},
+    "net": lambda weights: {"net": weights, "acc": 70, "epoch": 3},
+    "model_state_dict": lambda weights: {"model_state_dict": weights, "optimizer_state_dict": {"state": {}}},
+    "another name": lambda weights: {"my_network": weights, "epoch": 3},
+    "beside another network": lambda weights: {"model": weights, "teacher": create_model("vgg8").state_dict()},
+}
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "model."])
+@pytest.mark.parametrize("form", FORMS)
+def test_the_forms_people_have(source, tmp_path, form, prefix):
+    weights = FORMS[form]({prefix + name: value for name, value in copied(source).items()})
+    target = load_checkpoint(create_model("resnet8", seed=2), save(weights, tmp_path / "x.pth"))
+    assert same(copied(target), copied(source))
+
+
+@pytest.mark.parametrize("wrap", [torch.nn.DataParallel, torch.compile], ids=["DataParallel", "compile"])
+def test_a_wrapped_network_takes_them_too(source, tmp_path, wrap):
+    wrapped = wrap(create_model("resnet8", seed=2))
+    load_checkpoint(wrapped, save({"model": source.state_dict()}, tmp_path / "x.pth"))
+    load_checkpoint(wrapped, save(wrapped.state_dict(), tmp_path / "y.pth"))
+    assert next(iter(copied(wrapped).values())).equal(copied(source)["conv1.weight"])
+
+
+def test_prefixes_that_differ_are_no_prefix(source, tmp_path):
+    weights = {("module." if name.startswith("fc") else "") + name: value for name, value in copied(source).items()}
+    refused(
+        save(weights, tmp_path / "x.pth"),
+        r"first fc\.weight \(missing .*fc\.bias \(missing .*module\.fc\.weight \(unknown",
+    )
+
+
+@pytest.mark.parametrize("beside", ["ema", "state_dict", "net"])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_two_sets_of_weights_are_refused(source, tmp_path, beside, prefix):
+    other = {prefix + name: value for name, value in copied(create_model("resnet8", seed=5)).items()}
+    path = save({"model": source.state_dict(), beside: other}, tmp_path / "x.pth")
+    refused(path, f"holds 2 sets of weights for this network: model, {beside}; save the one you mean alone$")
+    other.popitem()  # not even whole
+    refused(save({"model": other, beside: copied(source)}, path), "holds 2 sets of weights")
+
+
+def test_numbers_too_large_for_the_network_are_refused(source, tmp_path):
+    weights = {"fc.bias": torch.full((100,), 1e300, dtype=torch.float64)}
+    refused(save({"model": {**copied(source), **weights}}, tmp_path / "x.pth"), "holds NaN or infinity in 1 entries")
+
+
+@pytest.mark.parametrize("name", ["x.safetensors", "x.bin", "x.pth"])
+def test_safetensors_from_anywhere(source, tmp_path, name):
+    weights = {
+        f"module.{key}": value.half() if value.is_floating_point() else value for key, value in copied(source).items()
+    }
+    save_file(weights, tmp_path / name, {"format": "pt"})
+    target = load_checkpoint(create_model("resnet8", seed=2), tmp_path / name)
+    assert torch.equal(target.fc.weight, source.fc.weight.half().float())
+
+
+def test_damaged_safetensors_are_refused(source, tmp_path):
+    path = tmp_path / "x.safetensors"
+    about = {"network": "resnet8", "num_classes": "100", "in_channels": "3"}
+    save_weights(source, path, about)
+    whole = path.read_bytes()
+    for keep in (0, 4, 9, 100, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:keep])
+        refused(path, r"is damaged or not a safetensors file \(.+\); copy or download it again$")
+    damaged = bytearray(whole)
+    damaged[-3] ^= 1
+    path.write_bytes(damaged)
+    refused(path, "is damaged: it holds other weights than those it was written with$")
+    path.write_bytes(whole)
+    refused(
+        path,
+        r"holds another network: .*; it is a create_model\('resnet8', num_classes=100, in_channels=3\)$",
+        num_classes=7,
+    )
+
+
+@pytest.mark.parametrize("name", ["w.npz", "w.safetensors", "renamed"])
+def test_every_file_of_this_package_is_read(source, tmp_path, name):
+    save_weights(source, tmp_path / ("w.npz" if name == "renamed" else name))
+    if name == "renamed":
+        (tmp_path / "w.npz").rename(tmp_path / name)
+    target = load_checkpoint(create_model("resnet8", seed=2), tmp_path / name)
+    assert same(copied(target), copied(source))
+    refused(tmp_path / name, "holds another network: ", num_classes=7)
+
+
+@pytest.mark.parametrize("method", ["kd", "kc-fitnet", "kc-reviewkd", "kc-crd"])
+def test_the_checkpoint_of_a_run_is_read(tmp_path, method):
+    dataset, (student, teacher) = (
+        tiny_dataset(side=16),
+        (create_model(name, 3, 1, seed=4) for name in ("resnet8", "resnet14")),
+    )
+    recipe = Recipe(epochs=4, batch_size=16)
+    run = distill(student, dataset, teacher, distiller=method, recipe=recipe, checkpoint=tmp_path / "run.pt")
+    next(run)
+    loaded = load_checkpoint(create_model("resnet8", 3, 1), tmp_path / "run.pt")
+    assert same(copied(loaded), copied(run.student))
+    with pytest.raises(ValueError, match="holds another network"):
+        load_checkpoint(create_model("resnet8", 4, 1), tmp_path / "run.pt")
+
+
+def test_arrays_that_are_no_numbers_are_refused(tmp_path):
+    np.savez(tmp_path / "x.npz", a=np.array(["text"]))
+    refused(tmp_path / "x.npz", "holds arrays that are not numbers of a network")
+
+
+def test_weights_that_share_memory_are_kept(tmp_path):
+    class Tied(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
+            self.two.weight = self.one.weight
+
+    tied = Tied()
+    save_weights(tied, tmp_path / "w.safetensors")
+    assert same(copied(load_checkpoint(Tied(), tmp_path / "w.safetensors")), copied(tied))
 
 
 def test_a_missing_file_is_named(tmp_path):
