@@ -1,10 +1,17 @@
 """The published table stands as printed, with its footnotes beside it."""
 
+import json
+from pathlib import Path
+
 import pytest
 
-from kcd_teach.benchmark import NOTES, PAIRS, PUBLISHED, ROWS, published
+from kcd_teach.benchmark import NOTES, PAIRS, PUBLISHED, ROWS, Prepared, Store, published
 from kcd_teach.benchmark.published import STUDENT_BASELINES, cell_notes, mean_gain, row_notes
-from kcd_teach.models import create_model
+from kcd_teach.benchmark.teachers import read_teacher
+from kcd_teach.fingerprints import hash_of
+from kcd_teach.models import create_model, load_checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_eleven_pairs_and_fifteen_methods_beside_the_student():
@@ -65,3 +72,36 @@ def test_networks_exist_and_rates_are_the_benchmarks():
     low = {pair.student for pair in PAIRS if pair.learning_rate == 0.01}
     assert low == {"MobileNetV2", "ShuffleV1", "ShuffleV2"}
     assert {pair.learning_rate for pair in PAIRS} == {0.05, 0.01}
+
+
+def test_the_full_runs_that_the_readme_speaks_of_are_stored():
+    store = Store(ROOT / "data" / "results" / "full")
+    plan, records = Prepared.load(store), store.records()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (teacher,) = (read_teacher(path) for path in (ROOT / "data" / "teachers").glob("*.json"))
+    assert teacher == plan.teachers["vgg13"]
+    assert f"VGG-13 reached {100 * teacher.accuracy:.2f} %" in " ".join(readme.split())
+    assert teacher.published == 74.64
+    last = {
+        record["seed"]: 100 * record["test_accuracy"][-1] for record in records.values() if record["row"] == "Student"
+    }
+    assert f"VGG-8 alone {last[0]:.2f} % and {last[1]:.2f} % with two seeds (published 70.36 %)" in " ".join(
+        readme.split()
+    )
+    assert all(len(record["test_accuracy"]) == 240 and record["device"] == "NVIDIA H200" for record in records.values())
+
+
+def test_the_weights_of_the_full_teacher_are_those_of_its_record():
+    (path,) = (ROOT / "data" / "teachers").glob("*.npz")
+    (record,) = (ROOT / "data" / "teachers").glob("*.json")
+    assert hash_of(load_checkpoint(create_model("vgg13"), path)) == read_teacher(record).weights
+
+
+def test_steps_on_a_gpu_are_as_the_readme_says():
+    lines = (ROOT / "data" / "results" / "gpu_steps.jsonl").read_text().splitlines()
+    parts = {line["part"]: line for line in map(json.loads, lines) if "part" in line}
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    for name, words in (("vgg8 labels", "(VGG-8 alone)"), ("V13>V8 KD", "(KD from VGG-13)")):
+        graph, plain = parts[f"{name}, graph"]["ms"], parts[f"{name}, plain"]["ms"]
+        assert f"{graph:.2f} instead of {plain:.2f} ms {words}" in readme
+    assert all(line["plain and graph"] == 0 for name, line in parts.items() if "graph against plain" in name)
