@@ -201,14 +201,20 @@ def load_dataset(name: str, root: str | os.PathLike[str] | None = None) -> Datas
         RuntimeError: not here and not downloadable; the message says what to put where.
     """
     check_choice("name", name, SOURCES)
-    for path in (folder / f"{name}.npz" for folder in data_folders(root)):
-        if _is_file(path):
-            arrays = read_npz(path)
-            try:
-                return _to_dataset(name, arrays)
-            except ValueError as error:
-                raise ValueError(f"{path} does not hold {name}: {error}") from error
-    return _to_dataset(name, _download(name, root))
+    path = dataset_file(name, root)
+    if path is None:
+        return _to_dataset(name, _download(name, root))
+    arrays = read_npz(path)
+    try:
+        return _to_dataset(name, arrays)
+    except ValueError as error:
+        raise ValueError(f"{path} does not hold {name}: {error}") from error
+
+
+def dataset_file(name: str, root: str | os.PathLike[str] | None = None) -> Path | None:
+    """The file from which :func:`load_dataset` reads a data set; None where it is in none of the folders."""
+    paths = (folder / f"{name}.npz" for folder in data_folders(root))
+    return next((path for path in paths if _is_file(path)), None)
 
 
 def data_folders(root: str | os.PathLike[str] | None = None) -> list[Path]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kcd_teach._checks import check_at_least, check_at_most, check_choice
-from kcd_teach.datasets import Dataset, list_datasets, load_dataset
+from kcd_teach.datasets import Dataset, dataset_file, list_datasets, load_dataset
 from kcd_teach.recipe import Recipe
 
 NEGATIVES, OF_IMAGES = 16_384, 50_000
@@ -102,7 +102,10 @@ class Scale:
             RuntimeError: a data set that is neither here nor downloadable.
         """
         only_images = dataclasses.replace(self, name="", epochs=1, batch_size=2, teacher_epochs=None, store="off")
-        return _images(only_images, None if root is None else str(root))
+        path = dataset_file(self.dataset, root)
+        # A file that another one took the place of in the meantime is read again.
+        found = (str(path), path.stat().st_mtime_ns, path.stat().st_size) if path else None
+        return _images(only_images, None if root is None else str(root), found)
 
 
 SCALES = {
@@ -130,7 +133,7 @@ def negatives_of(num_samples: int) -> int:
 
 
 @lru_cache(maxsize=2)
-def _images(scale: Scale, root: str | None) -> Dataset:
+def _images(scale: Scale, root: str | None, found: tuple[str, int, int] | None) -> Dataset:
     dataset = load_dataset(scale.dataset, root)
     if scale.dataset == "cifar100":
         check_cifar100(dataset)

@@ -13,7 +13,7 @@ from torch import nn
 
 from kcd_teach._checks import check_at_least, check_choice
 from kcd_teach._files import written_whole
-from kcd_teach.benchmark.finishing import Watch, configured, described, finish, keep_weights, unwatched
+from kcd_teach.benchmark.finishing import Watch, configured, described, finish, keep_weights, repeatably, unwatched
 from kcd_teach.benchmark.pairs import PAIRS, rate_of
 from kcd_teach.benchmark.published import PUBLISHED
 from kcd_teach.benchmark.scales import Scale
@@ -203,7 +203,8 @@ def load_published(
     loaded = load_checkpoint(create_model(network, len(dataset.classes), dataset.in_channels, seed=0), path).eval()
     weights = hash_of(loaded)
     engine = Engine(device, scale.precision)
-    measured = accuracy(engine.prepare(loaded), dataset.to(device), engine.precision)
+    with repeatably():
+        measured = accuracy(engine.prepare(loaded), dataset.to(device), engine.precision)
     teacher = Teacher(network, weights, measured, f"from the checkpoint {Path(path).name}")
     _keep(loaded, teacher, store, dataset)
     record = {**dataclasses.asdict(teacher), "scale": scale.name, "images": fingerprint_of(dataset)}

@@ -2,12 +2,13 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
 from kcd_teach.benchmark import PAIRS, ROWS, Plan, Prepared, Scale, Teacher, find_row, find_scale, finishing, make_plan
 from kcd_teach.benchmark.scales import check_cifar100
-from kcd_teach.datasets import Dataset
+from kcd_teach.datasets import Dataset, find_data_file, read_npz, write_npz
 from kcd_teach.fingerprints import fingerprint_of
 from tests.benchmark.tiny import SCALE, tiny_plan
 from tests.tiny import tiny_dataset
@@ -135,3 +136,18 @@ def test_fingerprint_sees_every_change():
     changed[0] = (changed[0] + 1) % 5
     others = [dataclasses.replace(first, test_labels=changed), dataclasses.replace(first, padding=first.padding + 1)]
     assert len({fingerprint_of(dataset) for dataset in (first, *others)}) == 3
+
+
+def test_images_are_read_again_where_their_file_has_changed(tmp_path, monkeypatch):
+    scale = find_scale("small").but(per_class=3)
+    arrays = read_npz(find_data_file("fashion-mnist-mini.npz"))
+    before = fingerprint_of(scale.images())
+    prints = []
+    for first in (0, 1):
+        write_npz(
+            tmp_path / "fashion-mnist-mini.npz", {**arrays, "train_images": arrays["train_images"] + np.uint8(first)}
+        )
+        prints += [fingerprint_of(scale.images(tmp_path)), fingerprint_of(scale.images(tmp_path))]
+    monkeypatch.setenv("KCD_DATA", str(tmp_path))
+    assert prints == [before, before, fingerprint_of(scale.images()), fingerprint_of(scale.images())]
+    assert prints[0] != prints[2]
