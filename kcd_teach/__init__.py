@@ -1,12 +1,12 @@
 """Learn Knowledge Condensation Distillation by running it (Li et al., ECCV 2022, arXiv 2207.05409).
 
 - :mod:`kcd_teach.datasets`: which images?
-- :mod:`kcd_teach.augment`, :mod:`kcd_teach.batches`: which view of them, and which come next?
+- :mod:`kcd_teach.views`, :mod:`kcd_teach.views`: which view of them, and which come next?
 - :mod:`kcd_teach.models`: who teaches, who learns?
-- :mod:`kcd_teach.knowledge`, :mod:`kcd_teach.answers`: what does the teacher say, and where is it kept?
-- :mod:`kcd_teach.engine`: on which device, in which precision?
+- :mod:`kcd_teach.knowledge`, :mod:`kcd_teach.knowledge`: what does the teacher say, and where is it kept?
+- :mod:`kcd_teach.recipe`: on which device, in which precision?
 - :mod:`kcd_teach.distillers`: how is knowledge moved?
-- :mod:`kcd_teach.protocol`: what do a method and the training loop say to each other?
+- :mod:`kcd_teach.distillers.base`: what do a method and the training loop say to each other?
 - :mod:`kcd_teach.condensation`: which knowledge moves? (this is KCD)
 - :mod:`kcd_teach.training`: the loop in which they meet
 - :mod:`kcd_teach.studies`: what was measured?

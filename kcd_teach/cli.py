@@ -1,14 +1,144 @@
 """The benchmark without a notebook: the command ``kcd-teach``."""
 
+import codecs
 import dataclasses
+import functools
+import sys
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
 from kcd_teach._checks import check_choice
-from kcd_teach._command import Folder, plainly
-from kcd_teach.cli_results import plot, table
+
+SIGNS = {
+    "±": "+-",
+    "Δ": "diff",
+    "−": "-",
+    "–": "-",
+    "—": "-",
+    "×": "x",
+    "₂": "2",
+    "²": "2",
+    "≥": ">=",
+    "≤": "<=",
+    "…": "...",
+}
+"""What stands for a sign where the output cannot show it; any other one becomes a question mark."""
+
+Folder = Annotated[
+    Path, typer.Option(help="Where results, students, teachers and checkpoints are kept.", readable=False)
+]
+
+
+def speak_anywhere() -> None:
+    """Let nothing that is printed fail for want of a sign in the encoding of the output, as cp1252 of older Windows."""
+    codecs.register_error("kcd_teach", _instead)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="kcd_teach")
+
+
+def _instead(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(SIGNS.get(sign, "?") for sign in error.object[error.start : error.end]), error.end
+
+
+def plainly(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn what can go wrong into one line and exit code 2, and an interrupt into 130."""
+
+    @functools.wraps(command)
+    def wrapped(*arguments: Any, **settings: Any) -> None:
+        speak_anywhere()
+        try:
+            with warnings.catch_warnings():
+                warnings.showwarning = lambda message, *_: typer.echo(f"warning: {message}", err=True)
+                command(*arguments, **settings)
+        except typer.Exit:  # a RuntimeError, and an exit code that was meant
+            raise
+        except KeyboardInterrupt as stopped:
+            typer.echo("stopped; the same command goes on from here", err=True)
+            raise typer.Exit(130) from stopped
+        except (ValueError, TypeError, OSError, RuntimeError, MemoryError, ArithmeticError, ImportError) as error:
+            typer.echo(f"error: {' '.join(str(error).split()) or type(error).__name__}", err=True)
+            raise typer.Exit(2) from error
+
+    return wrapped
+
+
+FORMATS = ("markdown", "csv")
+
+
+def _opened(folder: Path) -> tuple[Any, Any]:
+    """The plan that a folder was last used for, and its store."""
+    from kcd_teach.benchmark import Prepared, Store
+
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}; start a plan with kcd-teach bench")
+    store = Store(folder)
+    return Prepared.load(store), store
+
+
+@plainly
+def table(
+    folder: Folder = Path("runs"),
+    as_: Annotated[str, typer.Option("--as", help="markdown or csv.")] = "markdown",
+    out: Annotated[Optional[Path], typer.Option(help="File to write; printed by default.")] = None,  # noqa: UP045
+) -> None:
+    """Show the published table beside the runs of a folder, finished or not."""
+    from kcd_teach._files import written_whole
+    from kcd_teach.benchmark import make_table
+
+    check_choice("as", as_, FORMATS)
+    made = make_table(*_opened(folder))
+    text = made.csv() if as_ == "csv" else made.markdown()
+    if out is None:
+        typer.echo(text)
+        return
+    with written_whole(out) as file:
+        file.write(text.encode())
+    typer.echo(f"wrote {out}")
+
+
+@plainly
+def plot(
+    what: Annotated[
+        str,
+        typer.Option(
+            help="curves: accuracy after every epoch; cost: accuracy against samples shown; ablations: what each part of "
+            "a condensed row is worth; table: published beside ours."
+        ),
+    ] = "curves",
+    folder: Folder = Path("runs"),
+    pair: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Column of the plan; its first by default, and all of them for table."),
+    ] = None,
+    row: Annotated[str, typer.Option(help="Condensed row that ablations are taken from.")] = "KC-KD",
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="File to write, .png, .svg or .pdf; named by what and pair by default."),
+    ] = None,
+) -> None:
+    """Draw the runs of a folder, finished or not, and say what the picture shows."""
+    from kcd_teach.benchmark.curves import find_pair_of
+    from kcd_teach.benchmark.plotting import PICTURES, picture
+    from kcd_teach.figures.picture import check_ending
+
+    check_choice("what", what, PICTURES)
+    if out is not None:
+        check_ending(out)
+    prepared, store = _opened(folder)
+    if out is None:
+        of = "" if what == "table" and pair is None else f"-{find_pair_of(prepared, pair).name.replace('>', '-')}"
+        out = Path(f"{what}{of}.png")
+    drawn = picture(prepared, store, what, pair, row)
+    drawn.save(out)
+    typer.echo(f"wrote {out}: {drawn.reading}")
+
 
 app = typer.Typer(
     help=(
@@ -150,15 +280,15 @@ def train_teacher(
     precision: Precision = None, data: Data = None, device: Device = None,
 ) -> None:  # fmt: skip
     """Train a teacher, or go on training it; bench and distill use the one of seed 0 that their folder has."""
-    from kcd_teach.benchmark import Store, progress
+    from kcd_teach.benchmark import Store
     from kcd_teach.benchmark import train_teacher as train
-    from kcd_teach.benchmark.engines import device_here
+    from kcd_teach.benchmark.runner import Bar, device_here
 
     changed = _scale(
         scale, teacher_epochs=epochs, per_class=per_class, classes=classes, dataset=dataset, precision=precision
     )
     teacher = train(network, changed, Store(folder), seed=seed, root=data, device=device_here(device),
-                    watch=progress.Bar(0))  # fmt: skip
+                    watch=Bar(0))  # fmt: skip
     if teacher is None:
         raise RuntimeError(f"another process is training {network} in {folder}; wait for it")
     typer.echo(f"teacher {teacher}")

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from kcd_teach.datasets import Dataset
-from kcd_teach.protocol import respond
+from kcd_teach.distillers.base import respond
 
 PROBES = 8
 """Images by whose answers a network is recognised."""
@@ -26,10 +26,8 @@ SAME = 0.02
 or mode of multiplication (TF32) moves them by less."""
 
 RESULTS_COME_FROM = (
-    "condensation/*.py", "distillers/*.py", "models/*.py", "_run_checks.py", "answers.py", "augment.py", "batches.py", "datasets.py",
-    "engine.py", "knowledge.py", "negatives.py", "preparation.py", "protocol.py", "recipe.py",
-    "training.py", "benchmark/pairs.py", "benchmark/rows.py", "benchmark/scales.py", "benchmark/units.py",
-    "benchmark/finishing.py",
+    "condensation/*.py", "distillers/*.py", "models/*.py", "checkpoints.py", "datasets.py", "knowledge.py", "recipe.py",
+    "training.py", "validation.py", "views.py", "benchmark/settings.py", "benchmark/runs.py",
 )  # fmt: skip
 """The files of this package that can change what a run ends with."""
 

@@ -1,18 +1,206 @@
-"""What does the teacher say? Its answers to a batch, each computed once per sample and view if they are stored."""
+"""What the teacher says: asked about every batch, or looked up where it is kept, in memory or in files on disk."""
 
 import copy
+import hashlib
+import os
+import shutil
 from pathlib import Path
+from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from kcd_teach._checks import check_choice
-from kcd_teach.answers import AnswerStore, DiskAnswers, MemoryAnswers, fingerprint, size_of
-from kcd_teach.augment import render_views
-from kcd_teach.datasets import Dataset
-from kcd_teach.engine import Engine
-from kcd_teach.fingerprints import PROBES, alike
-from kcd_teach.protocol import Batch, Needs, Outputs, respond
+from kcd_teach._files import obstacle
+from kcd_teach.datasets import Dataset, cache_folder
+from kcd_teach.distillers.base import Batch, Needs, Outputs, respond
+from kcd_teach.fingerprints import PROBES, alike, code_fingerprint, hash_of, make_of
+from kcd_teach.recipe import Engine
+from kcd_teach.views import num_views, render_views
+
+RESERVE = 1e9
+"""Bytes that must stay free on the disk."""
+ROWS_AT_ONCE = 1_000
+"""Samples of a file that are read at once to find out what it holds."""
+
+
+class AnswerStore(Protocol):
+    """Half-precision logits by sample and view."""
+
+    def look_up(self, ids: Tensor, views: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits float16 [B, C] of ids and views int64 [B] on the CPU, and which of them are known, bool [B] there."""
+
+    def write(self, ids: Tensor, views: Tensor, logits: Tensor) -> None:
+        """Keep logits float16 [B, C]."""
+
+
+def shape_of(dataset: Dataset) -> tuple[int, int, int]:
+    """Samples, views, classes: a random crop and flip has few outcomes, so all of them can be kept."""
+    return len(dataset.train_images), num_views(dataset.padding), len(dataset.classes)
+
+
+def size_of(dataset: Dataset) -> int:
+    """Bytes that the answers to all views of a data set take; 1.62e9 for CIFAR-100."""
+    samples, views, classes = shape_of(dataset)
+    return 2 * samples * views * classes
+
+
+class MemoryAnswers:
+    """Answers on the device of the data set; they end with the process."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        device = dataset.train_images.device
+        self._logits = torch.zeros(shape_of(dataset), dtype=torch.float16, device=device)
+        # What is known is asked on the CPU, where ids and views are, so that no accelerator is ever waited for.
+        self._known = torch.zeros(shape_of(dataset)[:2], dtype=torch.bool)
+
+    def look_up(self, ids: Tensor, views: Tensor) -> tuple[Tensor, Tensor]:
+        """See :class:`AnswerStore`."""
+        device = self._logits.device
+        return self._logits[_sent(ids, device), _sent(views, device)], self._known[ids, views]
+
+    def write(self, ids: Tensor, views: Tensor, logits: Tensor) -> None:
+        """See :class:`AnswerStore`."""
+        device = self._logits.device
+        self._logits[_sent(ids, device), _sent(views, device)] = logits
+        self._known[ids, views] = True
+
+
+def _sent(places: Tensor, device: torch.device) -> Tensor:
+    """Places from the CPU on a device, without waiting for what it is still at work on."""
+    return places.to(device, non_blocking=True)
+
+
+class DiskAnswers:
+    """Answers in two memory-mapped ``.npy`` files, shared by all runs and processes with the same teacher and data.
+
+    Beside each answer stands a checksum. An answer counts as known only if the two agree, so one that was cut short by
+    a kill, or overwritten by another process at the same moment, is asked again.
+
+    Args:
+        teacher, dataset: what the answers belong to; the file's name is a hash of both.
+        precision: in which the teacher is run.
+        folder: where the files are; by default a per-user cache.
+
+    Raises:
+        OSError: not enough room on the disk.
+    """
+
+    def __init__(self, teacher: nn.Module, dataset: Dataset, precision: str, folder: Path | None = None) -> None:
+        self.device = dataset.train_images.device
+        folder = folder or default_folder()
+        _check_writable(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        samples, views, classes = shape_of(dataset)
+        self.path = folder / f"{fingerprint(teacher, dataset, precision)[:32]}.npy"
+        if not self.path.exists():
+            check_room_of_answers(room_of_answers(dataset), folder)
+            print(f"keeping the teacher's answers in {self.path}, up to {size_of(dataset) / 1e9:.2f} GB")
+        self._sums = _open_shared(self.path.with_suffix(".sums.npy"), np.int64, (samples, views))
+        self._logits = _open_shared(self.path, np.float16, (samples, views, classes))
+
+    def look_up(self, ids: Tensor, views: Tensor) -> tuple[Tensor, Tensor]:
+        """See :class:`AnswerStore`."""
+        place = ids.numpy(), views.numpy()
+        rows = np.ascontiguousarray(self._logits[place])
+        known = self._sums[place] == checksums(rows)
+        return torch.from_numpy(rows).to(self.device, non_blocking=True), torch.from_numpy(known)
+
+    def some_known(self, count: int) -> tuple[Tensor, Tensor]:
+        """Ids and views, int64 [M] each with M at most ``count``, of answers that are there; the first ones."""
+        for first in range(0, len(self._sums), ROWS_AT_ONCE):
+            ids, views = np.nonzero(self._sums[first : first + ROWS_AT_ONCE])
+            if len(ids):
+                return torch.from_numpy(ids[:count] + first), torch.from_numpy(views[:count])
+        return torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64)
+
+    def write(self, ids: Tensor, views: Tensor, logits: Tensor) -> None:
+        """See :class:`AnswerStore`."""
+        place, rows = (ids.numpy(), views.numpy()), logits.cpu().numpy()
+        self._logits[place] = rows
+        self._sums[place] = checksums(rows)
+
+
+def checksums(rows: np.ndarray) -> np.ndarray:
+    """A number other than 0 for each row of float16 [B, C], int64 [B]; 0 marks what was never written."""
+    bits = rows.view(np.uint16).astype(np.int64)
+    weights = np.arange(1, rows.shape[1] + 1, dtype=np.int64) * 2_654_435_761 % (2**31)
+    return np.asarray((bits + 1) @ weights + 1)
+
+
+def fingerprint(teacher: nn.Module, dataset: Dataset, precision: str) -> str:
+    """SHA-256 of all that a teacher's answer depends on, as far as it can be seen without asking it.
+
+    That is its weights, layers and code, the images with their normalisation and padding, the precision, and the code
+    of this package, which says what the number of a view means.
+    """
+    digest = hashlib.sha256(
+        f"{make_of(teacher)} {hash_of(teacher)} {dataset.mean} {dataset.std} {dataset.padding} {precision} "
+        f"{list(dataset.train_images.shape)} {len(dataset.classes)} {code_fingerprint()}".encode()
+    )
+    digest.update(dataset.train_images.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def default_folder() -> Path:
+    """Where answers are kept: in a cache of this user."""
+    return cache_folder() / "answers"
+
+
+def room_of_answers(dataset: Dataset) -> int:
+    """Bytes on disk of one teacher's answers and their checksums."""
+    samples, views, _ = shape_of(dataset)
+    return size_of(dataset) + 8 * samples * views
+
+
+def _check_writable(folder: Path) -> None:
+    if hindered := obstacle(folder):
+        raise OSError(
+            f'the teacher\'s answers cannot be kept in {folder}: {hindered}; choose another folder, or store="memory" '
+            'or "off"'
+        )
+
+
+def check_room_of_answers(needed: float, folder: Path | None = None) -> None:
+    """Raise OSError unless so many bytes fit into the folder of the answers, and leave a reserve."""
+    folder = folder or default_folder()
+    _check_writable(folder)
+    folder = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    if needed + RESERVE > free:
+        raise OSError(
+            f"the teacher's answers would take {needed / 1e9:.2f} GB in {folder}, where {free / 1e9:.2f} GB are free; "
+            'choose another folder, or store="memory" or "off"'
+        )
+
+
+def _take_room(path: Path) -> None:
+    """Claim the room of a file of zeros at once: a disk that fills later would end the process inside a write."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
+def _open_shared(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
+    """Open a file of zeros for reading and writing, made whole or not at all by whoever comes first."""
+    if not path.exists():
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        np.lib.format.open_memmap(part, mode="w+", dtype=dtype, shape=shape).flush()
+        _take_room(part)
+        try:
+            os.link(part, path)  # unlike a rename, this leaves the file of a faster process in place
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    opened: np.memmap = np.lib.format.open_memmap(path, mode="r+")
+    if opened.dtype != dtype or opened.shape != shape:
+        raise ValueError(f"{path} is not what it should be ({opened.dtype} {opened.shape}); delete it")
+    return opened
+
 
 STORES = ("off", "memory", "disk")
 MEMORY_LIMIT = 2 * 1024**3
@@ -34,7 +222,7 @@ class Knowledge:
         store: ``"off"`` asks every time; ``"memory"`` keeps the answers while this object lives, on the data set's
             device; ``"disk"`` keeps them in a file for all runs with the same teacher, images and normalisation.
         folder: of the file; a per-user cache by default.
-        precision: in which the teacher is run, see :class:`~kcd_teach.engine.Engine`.
+        precision: in which the teacher is run, see :class:`~kcd_teach.recipe.Engine`.
 
     Raises:
         ValueError: answers that would take more than 2 GiB of memory.

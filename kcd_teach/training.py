@@ -11,7 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from kcd_teach._checks import check_at_least, check_at_most
-from kcd_teach._run_checks import (
+from kcd_teach.checkpoints import Identity, Progress, SavedRun, stop_between_batches
+from kcd_teach.condensation import Condenser, KeepAll, Mixture
+from kcd_teach.datasets import Dataset
+from kcd_teach.distillers import Distiller
+from kcd_teach.distillers.base import Batch, Outputs, Preparation, respond
+from kcd_teach.knowledge import Knowledge, accuracy
+from kcd_teach.recipe import Engine, EpochReport, Recipe
+from kcd_teach.validation import (
     check_networks,
     choose_condenser,
     choose_distiller,
@@ -19,17 +26,7 @@ from kcd_teach._run_checks import (
     rehearse,
     smallest_batch,
 )
-from kcd_teach.augment import StageImages
-from kcd_teach.batches import batches
-from kcd_teach.checkpoints import Identity, Progress, SavedRun, stop_between_batches
-from kcd_teach.condensation import Condenser, KeepAll, Mixture
-from kcd_teach.datasets import Dataset
-from kcd_teach.distillers import Distiller
-from kcd_teach.engine import Engine
-from kcd_teach.knowledge import Knowledge, accuracy
-from kcd_teach.preparation import Preparation
-from kcd_teach.protocol import Batch, Outputs, respond
-from kcd_teach.recipe import EpochReport, Recipe
+from kcd_teach.views import StageImages, batches
 
 __all__ = ["Distillation", "EpochReport", "Recipe", "distill"]
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from kcd_teach import training
-from kcd_teach.benchmark.finishing import repeatably
+from kcd_teach.benchmark.runs import repeatably
 from kcd_teach.condensation import Condenser
 from kcd_teach.distillers import create_distiller
 from kcd_teach.knowledge import Knowledge

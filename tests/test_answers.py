@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from kcd_teach import answers as module
-from kcd_teach.answers import DiskAnswers, MemoryAnswers, checksums, fingerprint, size_of
-from kcd_teach.augment import num_views
+from kcd_teach import knowledge as module
 from kcd_teach.datasets import load_dataset
 from kcd_teach.fingerprints import PROBES
-from kcd_teach.knowledge import Knowledge
+from kcd_teach.knowledge import DiskAnswers, Knowledge, MemoryAnswers, checksums, fingerprint, size_of
+from kcd_teach.views import num_views
 from tests.test_knowledge import IDS, IMAGES, NONE, VIEWS, Spy, asked
 from tests.tiny import outcome, same, tiny_dataset, tiny_networks, tiny_run
 

@@ -1,11 +1,10 @@
 import pytest
 import torch
 
-from kcd_teach.augment import StageImages, middle_view, render_rotated_views, render_views
-from kcd_teach.batches import Batch, batches
 from kcd_teach.condensation import Mixture
-from kcd_teach.protocol import Needs
+from kcd_teach.distillers.base import Needs
 from kcd_teach.recipe import Recipe
+from kcd_teach.views import Batch, StageImages, batches, middle_view, render_rotated_views, render_views
 from tests.tiny import same, tiny_dataset
 
 ACTIVE = torch.tensor([40, 3, 17, 22, 8, 31, 5, 0, 46, 12, 13, 29, 33])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from kcd_teach.benchmark import Prepared, Store, units
+from kcd_teach.benchmark import Prepared, Store, runs
 from kcd_teach.cli import app
 from kcd_teach.fingerprints import hash_of
 from kcd_teach.models import create_model, load_checkpoint
@@ -208,7 +208,7 @@ def test_distill_leaves_the_plan_as_it_was(tmp_path):
 
 
 def test_what_diverged_is_said_and_ends_in_code_1(tmp_path, monkeypatch):
-    monkeypatch.setattr(units, "create_model", spoiled)
+    monkeypatch.setattr(runs, "create_model", spoiled)
     said = call("bench", *PAIR, "--row", "KD", *SMALL, "--folder", tmp_path, code=1)
     assert "not stored: mini_resnet8x3>mini_convnet KD seed 0: " in said
     assert "error" not in said

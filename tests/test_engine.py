@@ -4,12 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from kcd_teach.benchmark.scales import SCALES
+from kcd_teach.benchmark.settings import SCALES
 from kcd_teach.distillers import create_distiller, list_distillers
-from kcd_teach.engine import Engine
 from kcd_teach.knowledge import Knowledge
 from kcd_teach.models import create_model
-from kcd_teach.recipe import Recipe
+from kcd_teach.recipe import Engine, Recipe
 from kcd_teach.training import distill
 from tests.tiny import tiny_dataset, tiny_networks, tiny_run
 

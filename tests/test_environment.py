@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from kcd_teach import datasets
-from kcd_teach.answers import DiskAnswers, check_room_of_answers
 from kcd_teach.datasets import cache_folder, load_dataset
+from kcd_teach.knowledge import DiskAnswers, check_room_of_answers
 from tests.tiny import tiny_dataset, tiny_networks
 
 ROOT = Path(__file__).parent.parent

@@ -6,7 +6,7 @@ import pytest
 
 from kcd_teach import training
 from kcd_teach.benchmark import Store, make_plan, run_plan
-from kcd_teach.benchmark.scales import find_scale
+from kcd_teach.benchmark.settings import find_scale
 from tests.benchmarks.graphed_runs import Graphed, main
 from tests.tiny import outcome, same, tiny_run
 

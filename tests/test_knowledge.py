@@ -3,9 +3,9 @@ import torch
 from torch import nn
 
 from kcd_teach import knowledge as module
-from kcd_teach.augment import num_views
+from kcd_teach.distillers.base import Batch, Needs
 from kcd_teach.knowledge import Knowledge, accuracy, predict
-from kcd_teach.protocol import Batch, Needs
+from kcd_teach.views import num_views
 from tests.tiny import tiny_dataset, tiny_networks
 
 

@@ -21,7 +21,7 @@ BUGS = {
         "condensation/value.py", "torch.sort(score, descending=True", "torch.sort(score, descending=False", "04_em_feedback"
     ),
     "T squared lost": ("distillers/kd.py", "return divergence * temperature**2", "return divergence", "01_plain_kd"),
-    "mixture by the wrong share": ("augment.py", "(1 - share) * images + share * partners + 0.5",
+    "mixture by the wrong share": ("views.py", "(1 - share) * images + share * partners + 0.5",
                                    "share * images + (1 - share) * partners + 0.5", "05_summary_condensation"),
 }  # fmt: skip
 
@@ -165,41 +165,41 @@ LOOP_FAULTS: dict[str, tuple[str, ...]] = {
 SMALL = RUNS.pairs[0]
 RECORD_FAULTS: dict[str, tuple[str, str, int, str, str, str]] = {
     "the runner ignores the pair's rate": (
-        MOBILE.pairs[0], "Student", 1, "self.scale.recipe(self.pair.learning_rate,", "self.scale.recipe(0.05,", "units.py",
+        MOBILE.pairs[0], "Student", 1, "self.scale.recipe(self.pair.learning_rate,", "self.scale.recipe(0.05,", "runs.py",
     ),
     "one rate for all": (
-        MOBILE.pairs[0], "Student", 1, "return LOW_RATE if network in LOW_RATE_STUDENTS else RATE", "return RATE", "pairs.py",
+        MOBILE.pairs[0], "Student", 1, "return LOW_RATE if network in LOW_RATE_STUDENTS else RATE", "return RATE", "settings.py",
     ),
     "all students start from seed 0": (
-        SMALL, "Student", 3, "dataset.in_channels, seed=unit.seed)", "dataset.in_channels, seed=0)", "units.py",
+        SMALL, "Student", 3, "dataset.in_channels, seed=unit.seed)", "dataset.in_channels, seed=0)", "runs.py",
     ),
-    "all runs are in the order of seed 0": (SMALL, "Student", 3, '"seed": unit.seed, "device"', '"seed": 0, "device"', "units.py"),
+    "all runs are in the order of seed 0": (SMALL, "Student", 3, '"seed": unit.seed, "device"', '"seed": 0, "device"', "runs.py"),
     "the condenser forgets its seed": (
-        SMALL, "KC-KD@random", 3, '"epochs": epochs, "seed": seed,', '"epochs": epochs, "seed": 0,', "rows.py",
+        SMALL, "KC-KD@random", 3, '"epochs": epochs, "seed": seed,', '"epochs": epochs, "seed": 0,', "settings.py",
     ),
     "the method forgets its seed": (
-        SMALL, "KC-CRD", 3, "width), seed=unit.seed,", "width), seed=0,", "units.py",
+        SMALL, "KC-CRD", 3, "width), seed=unit.seed,", "width), seed=0,", "runs.py",
     ),
-    "a negative too few": (SMALL, "KC-CRD", 3, "negatives_of(self.num_samples)}", "negatives_of(self.num_samples) - 1}", "units.py"),
-    "nothing is condensed": (SMALL, "KC-KD", 3, "**settings) if settings else None", "**settings) if 0 else None", "units.py"),
-    "three stages for six": (SMALL, "KC-KD", 3, "stages = min(STAGES, epochs)", "stages = min(3, epochs)", "rows.py"),
-    "variants are ignored": (SMALL, "KC-KD@released", 3, "**VARIANTS.get(self.variant, {})}", "}", "rows.py"),
+    "a negative too few": (SMALL, "KC-CRD", 3, "negatives_of(self.num_samples)}", "negatives_of(self.num_samples) - 1}", "runs.py"),
+    "nothing is condensed": (SMALL, "KC-KD", 3, "**settings) if settings else None", "**settings) if 0 else None", "runs.py"),
+    "three stages for six": (SMALL, "KC-KD", 3, "stages = min(STAGES, epochs)", "stages = min(3, epochs)", "settings.py"),
+    "variants are ignored": (SMALL, "KC-KD@released", 3, "**VARIANTS.get(self.variant, {})}", "}", "settings.py"),
     "the short run is as long as all": (
-        SMALL, "KD@short", 3, "self.row.epochs(self.scale.epochs))", "self.scale.epochs)", "units.py",
+        SMALL, "KD@short", 3, "self.row.epochs(self.scale.epochs))", "self.scale.epochs)", "runs.py",
     ),
     "the teacher trains as long as a student": (
         SMALL, "KD", 3, "recipe = scale.recipe(rate_of(network), scale.teacher_epochs)\n    config",
-        "recipe = scale.recipe(rate_of(network))\n    config", "teachers.py",
+        "recipe = scale.recipe(rate_of(network))\n    config", "runs.py",
     ),
     "the teacher is of another seed": (
         SMALL, "KD", 3, "fresh = create_model(network, len(dataset.classes), dataset.in_channels, seed=seed)",
-        "fresh = create_model(network, len(dataset.classes), dataset.in_channels, seed=1)", "teachers.py",
+        "fresh = create_model(network, len(dataset.classes), dataset.in_channels, seed=1)", "runs.py",
     ),
-    "another batch size": (SMALL, "Student", 3, "batch_size=self.batch_size, learning_rate", "batch_size=8, learning_rate", "scales.py"),
-    "the last epoch is left out": (SMALL, "Student", 3, "while len(run):", "while len(run) > 1:", "finishing.py"),
+    "another batch size": (SMALL, "Student", 3, "batch_size=self.batch_size, learning_rate", "batch_size=8, learning_rate", "settings.py"),
+    "the last epoch is left out": (SMALL, "Student", 3, "while len(run):", "while len(run) > 1:", "runs.py"),
     "accuracies in order of size": (
         SMALL, "KD", 3, "[round(report.test_accuracy, 6) for report in run.reports]",
-        "sorted(round(report.test_accuracy, 6) for report in run.reports)", "finishing.py",
+        "sorted(round(report.test_accuracy, 6) for report in run.reports)", "runs.py",
     ),
 }  # fmt: skip
 

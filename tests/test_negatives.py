@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from kcd_teach.negatives import NegativePool
+from kcd_teach.views import NegativePool
 
 # Ragged classes: 1, 5, 2 and 12 samples, in no order.
 LABELS = torch.tensor([3, 1, 3, 2, 3, 3, 1, 3, 0, 3, 1, 3, 3, 2, 1, 3, 3, 1, 3, 3])

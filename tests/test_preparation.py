@@ -9,8 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from kcd_teach.distillers import KD, create_distiller
-from kcd_teach.preparation import Preparation
-from kcd_teach.protocol import Batch, Outputs
+from kcd_teach.distillers.base import Batch, Outputs, Preparation
 from kcd_teach.recipe import Recipe
 from tests.tiny import outcome, same, tiny_networks, tiny_run
 
@@ -138,7 +137,7 @@ def run_with_preparation(checkpoint=None):
 
 KILLED = """
 import os, signal, sys
-from kcd_teach.preparation import Preparation
+from kcd_teach.distillers.base import Preparation
 from tests.test_preparation import run_with_preparation
 
 real, steps = Preparation.step, []

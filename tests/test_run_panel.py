@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from kcd_teach.benchmark import Scale, Store, make_plan, run_plan
-from kcd_teach.benchmark.progress import Pace
-from kcd_teach.run_panel import RunPanel
+from kcd_teach.benchmark.runner import Pace
+from kcd_teach.widgets.run_panel import RunPanel
 from tests.benchmark.tiny import timeless, tiny_plan
 
 ROWS = ("Student", "KC-KD")
@@ -109,7 +109,7 @@ def test_what_went_wrong_is_shown_and_raised(tmp_path):
 
 def test_an_interrupt_of_the_waiting_cell_stops_it_too(tmp_path):
     code = (
-        "import sys; from kcd_teach.run_panel import RunPanel; from tests.benchmark.tiny import tiny_plan\n"
+        "import sys; from kcd_teach.widgets.run_panel import RunPanel; from tests.benchmark.tiny import tiny_plan\n"
         "panel = RunPanel(tiny_plan(seeds=50), sys.argv[1]); panel.start()\n"
         "print('waiting', flush=True)\n"
         "try: panel.wait()\n"

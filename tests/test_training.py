@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch import nn
 
-from kcd_teach.augment import num_views, render_views
 from kcd_teach.condensation import Condenser, KeepAll
 from kcd_teach.distillers import KD, Distiller
+from kcd_teach.distillers.base import Batch, Outputs
 from kcd_teach.knowledge import Knowledge
 from kcd_teach.models.convnet import ConvNet
-from kcd_teach.protocol import Batch, Outputs
 from kcd_teach.training import Recipe, distill
+from kcd_teach.views import num_views, render_views
 from tests.tiny import outcome, same, tiny_dataset, tiny_networks, tiny_run
 
 PRESETS = pytest.mark.parametrize("preset", [None, "paper", "released"])

@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 
 from kcd_teach._checks import check_choice
-from kcd_teach.benchmark.pairs import Pair
 from kcd_teach.benchmark.plan import Prepared
-from kcd_teach.benchmark.rows import Row
+from kcd_teach.benchmark.settings import Pair, Row
 from kcd_teach.benchmark.store import Record, Store
 from kcd_teach.condensation.schedule import event_epochs
 from kcd_teach.training import Distillation, EpochReport
@@ -116,7 +115,7 @@ def meanings(prepared: Prepared) -> dict[str, str]:
 
 
 class Live:
-    """The runs that are under way; a :data:`~kcd_teach.benchmark.finishing.Watch` that remembers what it is told.
+    """The runs that are under way; a :data:`~kcd_teach.benchmark.runs.Watch` that remembers what it is told.
 
     Example:
         >>> live = Live()

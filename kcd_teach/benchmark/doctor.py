@@ -1,25 +1,228 @@
-"""Is this machine ready? Device, memory, data, disk, teachers, and what a plan will take, before it starts."""
+"""Is this machine ready? Device, memory, data, disk, teachers, and what a plan takes, before it starts."""
 
 import importlib.metadata
+import json
+import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
+from torch.nn import functional as F
 
 from kcd_teach import __version__
 from kcd_teach._checks import check_at_least, check_device
-from kcd_teach.answers import default_folder
-from kcd_teach.benchmark.finishing import THREADS
 from kcd_teach.benchmark.plan import Plan
-from kcd_teach.benchmark.probe import expected_seconds
-from kcd_teach.benchmark.scales import Scale
-from kcd_teach.benchmark.sizes import check_room, room_of, total_memory
+from kcd_teach.benchmark.runs import THREADS, Root, check_checkpoints, choose_teacher, repeatably
+from kcd_teach.benchmark.settings import STUDENT, Pair, Row, Scale
 from kcd_teach.benchmark.store import Store
-from kcd_teach.benchmark.teachers import Root, check_checkpoints, choose_teacher
-from kcd_teach.datasets import Dataset
+from kcd_teach.datasets import Dataset, find_data_file
+from kcd_teach.distillers import Taps, distiller_class, read_taps
+from kcd_teach.knowledge import check_room_of_answers, default_folder, room_of_answers
+from kcd_teach.models import create_model
+from kcd_teach.recipe import Engine
+
+FILES = 3
+"""Of a run at the same time: the last checkpoint, the one before it, and the next one being written."""
+PROCESS = 700e6
+"""Bytes of a process before it holds any data."""
+RECORD = 150
+"""Bytes of a record per epoch."""
+BANK = 2 * 128 * 4
+"""Bytes that contrastive methods remember per sample."""
+PER_SAMPLE = 60
+"""Bytes of a condenser per sample."""
+
+Shape = tuple[int, int, int]
+"""Of an image: channels, height, width."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a plan needs, bytes.
+
+    Attributes:
+        disk: for checkpoints of the runs side by side, trained students, teachers and results.
+        memory: of all processes together, where networks are trained on the CPU; activations not counted.
+        answers: in the cache, of teachers whose answers are kept there.
+    """
+
+    disk: float
+    memory: float
+    answers: float
+
+
+def room_of(plan: Plan, dataset: Dataset, workers: int) -> Room:
+    """What a plan needs with so many processes side by side, each at its largest run."""
+    count, (channels, height, width) = len(dataset.train_images), dataset.train_images.shape[1:]
+    shape = (channels, height, width)
+    images = dataset.train_images.nbytes + dataset.test_images.nbytes
+    largest = max(
+        checkpoint_bytes(pair, row, count, shape, len(dataset.classes))
+        for pair in plan.pairs for row in plan.rows
+    )  # fmt: skip
+    teachers = {name: 4 * _numbers(name, shape, len(dataset.classes)) for name in plan.teachers}
+    records = RECORD * plan.scale.epochs * len(plan.pairs) * len(plan.rows) * len(plan.seeds)
+    students = sum(4 * _numbers(pair.student, shape, len(dataset.classes)) for pair in plan.pairs)
+    training = max([largest, *(2 * size for size in teachers.values())])
+    kept = students * len(plan.rows) * len(plan.seeds) + sum(teachers.values())
+    disk = FILES * workers * training + kept + records
+    memory = workers * (PROCESS + 2 * images + 2 * largest + max(teachers.values(), default=0))
+    answers = len(teachers) * room_of_answers(dataset) if plan.scale.store == "disk" else 0
+    return Room(disk, memory, answers)
+
+
+def check_room(plan: Plan, dataset: Dataset, folder: Path, workers: int) -> None:
+    """Raise OSError if the disk has no room for a plan, MemoryError if this machine has less memory than it takes."""
+    room, free, memory = room_of(plan, dataset, workers), shutil.disk_usage(folder).free, total_memory()
+    if room.disk > free:
+        raise OSError(
+            f"the plan takes up to {room.disk / 1e9:.2f} GB in {folder}, where {free / 1e9:.2f} GB are free; choose "
+            "another folder, or fewer workers"
+        )
+    if room.answers:
+        check_room_of_answers(room.answers)
+    if memory is not None and room.memory > memory:
+        raise MemoryError(
+            f"{workers} workers would take about {room.memory / 1e9:.1f} GB of memory, and this machine has "
+            f"{memory / 1e9:.1f} GB; choose fewer workers"
+        )
+
+
+def total_memory() -> float | None:
+    """Bytes of memory of this machine; None where the system does not say."""
+    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):
+        return None
+    return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+
+
+@cache
+def checkpoint_bytes(pair: Pair, row: Row, num_samples: int, shape: Shape, classes: int) -> float:
+    """Bytes of a run's checkpoint: every learned number with its momentum, and what is remembered of the samples."""
+    learned, banks = _numbers(pair.student, shape, classes), 0
+    if row.method:
+        method = distiller_class(row.method)
+        taps = Taps(_features(pair.student, shape, classes), _features(pair.teacher, shape, classes))
+        with torch.random.fork_rng(devices=[]):
+            distiller = method(*((taps,) if method.uses_taps else ()))
+        learned += sum(value.numel() for value in distiller.parameters())
+        banks = BANK * num_samples if distiller.needs.negatives else 0
+    condenser = PER_SAMPLE * num_samples if row.condensed else 0
+    copied = num_samples * shape[0] * shape[1] * shape[2] if row.variant == "released" else 0
+    return float(2 * 4 * learned + banks + condenser + copied)
+
+
+def _numbers(name: str, shape: Shape, classes: int) -> int:
+    """Learned numbers and statistics of a network."""
+    return _measured(name, shape, classes)[0]
+
+
+def _features(name: str, shape: Shape, classes: int) -> tuple[tuple[int, ...], ...]:
+    """Shapes of a network's features."""
+    return _measured(name, shape, classes)[1].student
+
+
+@cache
+def _measured(name: str, shape: Shape, classes: int) -> tuple[int, Taps]:
+    """A network's size, and the shapes of its features beside its own; it is built for it, once."""
+    # Not on torch's meta device, which saves the numbers but takes seconds to start and more for every layer.
+    network = create_model(name, classes, shape[0], seed=0)
+    numbers = sum(value.numel() for value in network.state_dict().values())
+    return numbers, read_taps(network, network, shape, features=True)
+
+
+REPEATS = 2
+CPU_BATCH = 16
+"""Images per step of the probe on a CPU, where time grows with the batch from the first image on."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds per image of one network on one device.
+
+    Attributes:
+        forward: without gradients, as a teacher or in a test.
+        step: forward, backward and update, as a student.
+    """
+
+    forward: float
+    step: float
+
+
+def probe(network: str, plan: Plan, dataset: Dataset, device: torch.device | str) -> Speed:
+    """Measure a network on random images of the plan's shape, some seconds at most."""
+    engine = Engine(device, plan.scale.precision)
+    model = engine.prepare(create_model(network, len(dataset.classes), dataset.in_channels, seed=0))
+    size = plan.scale.batch_size if engine.device.type == "cuda" else min(plan.scale.batch_size, CPU_BATCH)
+    images = torch.zeros(size, *dataset.train_images.shape[1:], device=engine.device)
+    labels = torch.zeros(size, dtype=torch.int64, device=engine.device)
+    optimizer = torch.optim.SGD(model.parameters(), 1e-4, momentum=0.9)
+
+    def forward() -> None:
+        with torch.no_grad(), engine.autocast():
+            model(images)
+
+    def step() -> None:
+        with engine.autocast():
+            logits = model(images)
+        optimizer.zero_grad()
+        F.cross_entropy(logits.float(), labels).backward()
+        optimizer.step()
+
+    with repeatably():
+        return Speed(_least(forward, engine.device) / size, _least(step, engine.device) / size)
+
+
+def expected_seconds(plan: Plan, dataset: Dataset, device: torch.device | str) -> float:
+    """Seconds of computing that a plan takes, teachers included, all workers together; an estimate.
+
+    What a method adds to a step of KD is taken from the stored measurement of ``python -m kcd_teach.method_costs``, on
+    other networks. Loading and saving are not counted.
+    """
+    students = {pair.student for pair in plan.pairs}
+    speeds = {name: probe(name, plan, dataset, device) for name in sorted({*students, *plan.teachers})}
+    count, tests = len(dataset.train_images), len(dataset.test_images)
+    epochs = plan.scale.epochs
+    lessons = plan.scale.teacher_epochs or epochs
+    total = sum(lessons * (count * speeds[name].step + tests * speeds[name].forward) for name in plan.teachers)
+    factors = _method_factors()
+    for row in plan.rows:
+        # Pairs with the same student share the runs of the student alone.
+        pairs = {pair.student: pair for pair in plan.pairs}.values() if row == STUDENT else plan.pairs
+        for pair in pairs:
+            student = speeds[pair.student]
+            together = student.step if row == STUDENT else student.step + speeds[pair.teacher].forward
+            shown = sum(row.shown(count, epochs)) + _prepared(row, epochs) * count
+            run = shown * together * factors.get(row.method, 1.0) + row.epochs(epochs) * tests * student.forward
+            total += run * len(plan.seeds)
+    return total
+
+
+def _prepared(row: Row, epochs: int) -> int:
+    """Epochs that a method prepares before the student's first."""
+    return round(epochs * distiller_class(row.method).needs.preparation) if row.method else 0
+
+
+def _method_factors() -> dict[str, float]:
+    """Time of a step relative to KD, by method."""
+    stored = json.loads(find_data_file("results/method_costs.json").read_text(encoding="utf-8"))
+    return {name: figures["step time over KD"]["median"] for name, figures in stored["methods"].items()}
+
+
+def _least(work: Callable[[], None], device: torch.device) -> float:
+    """Seconds of one call, the least of a few after one to warm up."""
+    seconds = []
+    for _ in range(REPEATS + 1):
+        started = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - started)
+    return min(seconds[1:])
 
 
 @dataclass(frozen=True)

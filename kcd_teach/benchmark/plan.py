@@ -7,18 +7,15 @@ from dataclasses import dataclass
 
 from kcd_teach._checks import check_at_least, check_at_most
 from kcd_teach._files import written_whole
-from kcd_teach._run_checks import rehearse, smallest_batch
-from kcd_teach.benchmark.pairs import PAIRS, Pair, find_pair
-from kcd_teach.benchmark.rows import ROWS, STUDENT, Row, find_row
-from kcd_teach.benchmark.scales import Scale, find_scale
+from kcd_teach.benchmark.runs import Teacher, Unit
+from kcd_teach.benchmark.settings import PAIRS, ROWS, STUDENT, Pair, Row, Scale, find_pair, find_row, find_scale
 from kcd_teach.benchmark.store import Store
-from kcd_teach.benchmark.teachers import Teacher
-from kcd_teach.benchmark.units import Unit
 from kcd_teach.datasets import Dataset
 from kcd_teach.distillers import LabelsOnly, distiller_class
 from kcd_teach.fingerprints import code_fingerprint
 from kcd_teach.models import create_model
 from kcd_teach.training import LARGEST_SEED
+from kcd_teach.validation import rehearse, smallest_batch
 
 MOST_SEEDS = 10_000
 MOST_NAMED = 4

@@ -19,7 +19,7 @@ far as that is known (:func:`is_like`):
 
 from dataclasses import dataclass
 
-from kcd_teach.benchmark.pairs import PAIRS
+from kcd_teach.benchmark.settings import PAIRS
 
 NOTES = {
     "a": (

@@ -14,8 +14,8 @@ from typing import Any
 
 from kcd_teach import __version__
 from kcd_teach._checks import check_at_least, check_at_most, check_choice
-from kcd_teach.benchmark.engines import Job, Result, result_of
-from kcd_teach.benchmark.finishing import unwatched
+from kcd_teach.benchmark.runner import Job, Result, result_of
+from kcd_teach.benchmark.runs import unwatched
 
 STARTS = 3
 """Attempts to start Ray: its parts wait 15 seconds for each other, too short at times on a busy machine. What a failed
@@ -99,7 +99,7 @@ class Ray:
                 self._ray.shutdown()
 
     def place(self, device: str | None, folder: Path) -> str:
-        """See :class:`~kcd_teach.benchmark.engines.JobEngine`; GPUs by default if the cluster has any.
+        """See :class:`~kcd_teach.benchmark.runner.JobEngine`; GPUs by default if the cluster has any.
 
         Raises:
             ValueError: a device other than cpu and cuda, as Ray chooses which GPU; cuda without a GPU.
@@ -117,7 +117,7 @@ class Ray:
         return device
 
     def run(self, jobs: Mapping[str, Job]) -> Iterator[tuple[str, Result]]:
-        """See :class:`~kcd_teach.benchmark.engines.JobEngine`."""
+        """See :class:`~kcd_teach.benchmark.runner.JobEngine`."""
         names = {
             self._remote.options(name=name).remote(job, self._mark, __version__): name for name, job in jobs.items()
         }

@@ -1,26 +1,299 @@
-"""How is a plan carried out? Teachers first, then every run that is not stored yet."""
+"""A plan is carried out: teachers first, then every run that is not stored yet, one after the other or side by side."""
 
 import dataclasses
+import multiprocessing
+import os
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import partial
+from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from tqdm.auto import tqdm
 
-from kcd_teach._checks import check_at_least
-from kcd_teach.benchmark.engines import Job, JobEngine, Pool, Serial, device_here
-from kcd_teach.benchmark.finishing import Watch, unwatched
+from kcd_teach._checks import check_at_least, check_device
+from kcd_teach.benchmark.doctor import check_room
 from kcd_teach.benchmark.plan import Plan, Prepared
-from kcd_teach.benchmark.scales import Scale
-from kcd_teach.benchmark.sizes import check_room
+from kcd_teach.benchmark.runs import (
+    Root,
+    Teacher,
+    Watch,
+    check_checkpoints,
+    choose_teacher,
+    execute,
+    load_published,
+    train_teacher,
+    unwatched,
+)
+from kcd_teach.benchmark.settings import Scale
 from kcd_teach.benchmark.store import Store, key_of
-from kcd_teach.benchmark.teachers import Root, Teacher, check_checkpoints, choose_teacher, load_published, train_teacher
-from kcd_teach.benchmark.units import execute
+from kcd_teach.cli import speak_anywhere
 from kcd_teach.fingerprints import fingerprint_of
+from kcd_teach.training import Distillation
+
+
+class Bar:
+    """A :data:`~kcd_teach.benchmark.runs.Watch` that shows the epochs of the current run and the time they need.
+
+    Args:
+        position: line on the screen, below the overall bar.
+        disable: show nothing.
+    """
+
+    def __init__(self, position: int = 1, disable: bool = False) -> None:
+        self._position, self._disable = position, disable
+        self._bar: tqdm[None] | None = None
+        self._title = ""
+
+    def __call__(self, title: str, run: Distillation) -> None:
+        """Show that a run has begun, or has finished an epoch."""
+        if self._bar is None or self._title != title:
+            self.close()
+            self._title = title
+            self._bar = tqdm(
+                total=run.recipe.epochs, initial=run.epoch, desc=title, unit="epoch", position=self._position,
+                leave=False, disable=self._disable,
+            )  # fmt: skip
+        self._bar.update(run.epoch - self._bar.n)
+        if run.reports:
+            self._bar.set_postfix_str(f"{100 * run.reports[-1].test_accuracy:.1f} %")
+        if len(run) == 0:
+            self.close()
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+class Pace:
+    """A :data:`~kcd_teach.benchmark.runs.Watch` that knows how much longer it takes, from what it has seen."""
+
+    def __init__(self) -> None:
+        self._began = 0.0
+        self._first: dict[str, tuple[float, int]] = {}
+        self._finished = 0
+
+    def __call__(self, title: str, run: Distillation) -> None:
+        """Note that a run has begun, or has finished an epoch."""
+        now = time.monotonic()  # a clock that nobody sets
+        self._first.setdefault(title, (now, run.epoch))
+        if not title.startswith("teacher "):
+            self._began = self._began or now
+            self._finished += len(run) == 0
+
+    def of_run(self, title: str, run: Distillation) -> float | None:
+        """Seconds that a run still needs; None before its first epoch here."""
+        since, epoch = self._first[title]
+        return None if run.epoch == epoch else (time.monotonic() - since) / (run.epoch - epoch) * len(run)
+
+    def of_plan(self, runs: int) -> float | None:
+        """Seconds that a plan still needs of which so many runs were missing; None before the first of them is done."""
+        if not self._finished:
+            return None
+        return (time.monotonic() - self._began) / self._finished * (runs - self._finished)
+
+
+def spoken(seconds: float) -> str:
+    """A length of time as one says it.
+
+    >>> spoken(44), spoken(200), spoken(9000)
+    ('44 s', '3 min', '2.5 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+Job = Callable[..., bool]
+"""Called with ``watch=``, in any process: True once its result is stored, False while another process is at work on it."""
+
+PATIENCE = 5.0
+"""Seconds to wait for a process that is ending."""
+
+Result = bool | FloatingPointError
+
+UNGUARDED = 79
+"""Exit code of a worker process that, while it read the script it belongs to, was told to start workers itself."""
+
+
+class JobEngine(Protocol):
+    """Something that carries out jobs. Used as a context, within which :meth:`run` may be called more than once.
+
+    Attributes:
+        here: jobs side by side on this machine, as far as it knows beforehand.
+    """
+
+    here: int
+
+    def __enter__(self) -> "JobEngine":
+        """Get ready."""
+
+    def __exit__(self, *error: object) -> None:
+        """Stop what runs, at the latest after its epoch, and wait for it."""
+
+    def place(self, device: str | None, folder: Path) -> str:
+        """Say where jobs compute, ``device`` if it is given; called once, before :meth:`run`, with the plan's folder."""
+
+    def run(self, jobs: Mapping[str, Job]) -> Iterator[tuple[str, Result]]:
+        """Yield each job's name and result as it ends; training that diverged is a result."""
+
+
+class Serial:
+    """One job after the other, in this process.
+
+    Args:
+        watch: is told about every epoch, beside a bar on the screen.
+        quiet: show no bar.
+    """
+
+    here = 1
+
+    def __init__(self, watch: Watch | None = None, quiet: bool = False) -> None:
+        self._watch, self._bar = watch, Bar(disable=quiet)
+
+    def __enter__(self) -> "Serial":
+        """Nothing to get ready."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Take the bar away."""
+        self._bar.close()
+
+    def place(self, device: str | None, folder: Path) -> str:
+        """See :class:`JobEngine`."""
+        return device_here(device)
+
+    def run(self, jobs: Mapping[str, Job]) -> Iterator[tuple[str, Result]]:
+        """See :class:`JobEngine`."""
+        for name, job in jobs.items():
+            yield name, result_of(job, self._look)
+
+    def _look(self, title: str, run: Distillation) -> None:
+        self._bar(title, run)
+        if self._watch is not None:
+            self._watch(title, run)
+
+
+class Pool:
+    """Several processes on this machine, one thread each.
+
+    Args:
+        workers: how many.
+        quiet: show no bars.
+
+    Raises:
+        RuntimeError: from :meth:`run`, if a process was killed.
+    """
+
+    def __init__(self, workers: int, quiet: bool = False) -> None:
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            raise SystemExit(
+                UNGUARDED
+            )  # this is a worker that only begins; the process that started it says what to do
+        self.here, self._quiet = workers, quiet
+
+    def __enter__(self) -> "Pool":
+        """Start the processes."""
+        context = multiprocessing.get_context("spawn")
+        self._stop, places = context.Event(), context.SimpleQueue()
+        for place in range(self.here):
+            places.put(place + 1)
+        settings = (self._stop, places, context.RLock(), self._quiet)
+        self._pool = ProcessPoolExecutor(self.here, context, _begin_worker, settings)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Stop what runs, at the latest after its epoch, and wait for it."""
+        self._stop.set()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def place(self, device: str | None, folder: Path) -> str:
+        """See :class:`JobEngine`."""
+        return device_here(device)
+
+    def run(self, jobs: Mapping[str, Job]) -> Iterator[tuple[str, Result]]:
+        """See :class:`JobEngine`."""
+        begun = False
+        try:
+            futures = {self._pool.submit(_in_worker, job): name for name, job in jobs.items()}
+            processes = [*(getattr(self._pool, "_processes", None) or {}).values()]
+            for future in as_completed(futures):
+                result = future.result()
+                begun = True
+                yield futures[future], result
+        except BrokenProcessPool as error:
+            if not begun and _exit_codes(processes) & {UNGUARDED, 1}:  # 1: there is no script that it could read
+                raise RuntimeError(
+                    f"the {self.here} worker processes could not start: each first reads the script that started it, which "
+                    f"must be a file, and must call run_plan(.., workers={self.here}) under "
+                    "`if __name__ == '__main__':` only"
+                ) from error
+            raise RuntimeError(
+                f"one of {self.here} worker processes was killed, perhaps for want of memory; what is finished is "
+                "stored, start again to go on, perhaps with fewer workers"
+            ) from error
+
+
+def _exit_codes(processes: list[Any]) -> set[int | None]:
+    for process in processes:
+        process.join(PATIENCE)
+    return {process.exitcode for process in processes}
+
+
+def device_here(device: str | None) -> str:
+    """``device`` if this machine has it, by default its first GPU, or else its processor; else raises ValueError."""
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    check_device(device)
+    return device
+
+
+def result_of(job: Job, watch: Watch) -> Result:
+    """Carry out a job in this process."""
+    try:
+        return job(watch=watch)
+    except FloatingPointError as error:
+        return error
+
+
+_WORKER: dict[str, Any] = {}
+"""What a worker process was given at its start."""
+
+
+def _begin_worker(stop: Any, places: Any, lock: Any, quiet: bool) -> None:
+    # Between epochs an interrupt is left to the parent, which sets `stop`; within one, training hears it itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    speak_anywhere()
+    tqdm.set_lock(lock)
+    _WORKER.update(stop=stop, bar=Bar(places.get(), quiet))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for work forever; ending at any moment is safe."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _in_worker(job: Job) -> Result:
+    return result_of(job, _look_in_worker)
+
+
+def _look_in_worker(title: str, run: Distillation) -> None:
+    _WORKER["bar"](title, run)
+    if _WORKER["stop"].is_set():
+        raise KeyboardInterrupt("stopped between epochs")
+
 
 WAIT = 0.5
 """Seconds between two looks at runs that another process is working on."""

@@ -17,7 +17,7 @@ from kcd_teach.benchmark.published import (
     published,
     row_notes,
 )
-from kcd_teach.benchmark.rows import STUDENT
+from kcd_teach.benchmark.settings import STUDENT
 from kcd_teach.benchmark.store import Record, Store
 from kcd_teach.statistics import Interval, interval, paired_differences
 

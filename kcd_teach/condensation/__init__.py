@@ -8,8 +8,7 @@ Knows ids, entropies and coefficients; nothing of models, losses or images.
 - :mod:`~kcd_teach.condensation.condenser`: the loop that joins them
 """
 
-from kcd_teach.condensation.condenser import PRESETS, Condenser
-from kcd_teach.condensation.keep_all import KeepAll
+from kcd_teach.condensation.condenser import PRESETS, Condenser, KeepAll
 from kcd_teach.condensation.schedule import event_epochs, paper_counts, relative_cost, released_counts
 from kcd_teach.condensation.summary import (
     DROPPED,

@@ -28,7 +28,7 @@ class Condenser:
         epochs: E, length of the whole run.
         preset: ``"paper"`` follows the equations; ``"released"`` does what the authors' code does, point by point:
             its schedule ends one stage late, the first boundary sample is not mixed, and mixtures are stored for good
-            (:class:`kcd_teach.augment.StageImages`).
+            (:class:`kcd_teach.views.StageImages`).
         alpha: exponent of the frequency in the ranking (paper Eq. 13); 0 ignores it.
         mixing: blend dropped samples into the boundary ones; ``False`` only drops them.
         mixing_strength: largest share of a partner in a mixture, in [0, 1] (paper Eq. 15).
@@ -264,3 +264,26 @@ class Condenser:
             f"Condenser({c['preset']}, {c['num_samples']} samples to {c['ratio']:.0%} in {c['stages']} stages of "
             f"{c['epochs']} epochs; epoch {self.epoch}, stage {self.stage}, {len(self.active)} active, {self.mixture})"
         )
+
+
+class KeepAll:
+    """The condenser that condenses nothing: plain distillation on every sample in every epoch."""
+
+    def __init__(self, num_samples: int) -> None:
+        self.config: dict[str, Any] = {"num_samples": num_samples, "preset": "none"}
+        self.active = torch.arange(num_samples)
+        self.mixture = Mixture()
+        self.stage = 0
+
+    def observe(self, indices: Tensor, student_logits: Tensor) -> None:
+        """Ignore the student's answers."""
+
+    def end_epoch(self) -> None:
+        """Change nothing."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """There is nothing to save but the configuration."""
+        return {"config": dict(self.config)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """There is nothing to restore."""

@@ -1,6 +1,6 @@
 """M-step: what becomes of the ranked samples? (Value-Adaptive Knowledge Summary, paper Eq. 14-15)
 
-Samples are named by ids and never by position; images are blended elsewhere (:func:`kcd_teach.augment.blend`).
+Samples are named by ids and never by position; images are blended elsewhere (:func:`kcd_teach.views.blend`).
 """
 
 from dataclasses import dataclass, field

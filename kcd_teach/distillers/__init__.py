@@ -1,6 +1,6 @@
 """How is knowledge moved? One file per method: a pure loss and a small module that weighs it against the labels.
 
-- :mod:`~kcd_teach.distillers.distiller`: what all methods are, and how to add one
+- :mod:`~kcd_teach.distillers.base`: what all methods are, and how to add one
 - logits: :mod:`~kcd_teach.distillers.kd`
 - features: :mod:`~kcd_teach.distillers.fitnet`, :mod:`~kcd_teach.distillers.at`, :mod:`~kcd_teach.distillers.vid`,
   :mod:`~kcd_teach.distillers.reviewkd`
@@ -16,9 +16,8 @@ from torch import nn
 
 from kcd_teach._checks import check_choice
 from kcd_teach.distillers import at, crd, fitnet, kd, pkt, reviewkd, rkd, sp, sskd, vid, wcord
-from kcd_teach.distillers.distiller import KD, Distiller, LabelsOnly
+from kcd_teach.distillers.base import KD, Distiller, LabelsOnly, Taps, read_taps
 from kcd_teach.distillers.kd import kd_loss
-from kcd_teach.distillers.taps import Taps, read_taps
 
 __all__ = [
     "KD",

@@ -4,10 +4,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kcd_teach._checks import check_features
-from kcd_teach.distillers.distiller import Distiller
-from kcd_teach.distillers.precision import full_precision
-from kcd_teach.distillers.taps import Taps, to_common_size
-from kcd_teach.protocol import Batch, Needs, Outputs
+from kcd_teach.distillers.base import Batch, Distiller, Needs, Outputs, Taps, to_common_size
+from kcd_teach.recipe import full_precision
 
 
 def attention(feature: Tensor) -> Tensor:
@@ -46,7 +44,7 @@ class AT(Distiller):
 
     Args:
         taps: of the pair.
-        weights: of :class:`~kcd_teach.distillers.distiller.Distiller`.
+        weights: of :class:`~kcd_teach.distillers.base.Distiller`.
     """
 
     needs = Needs(features=True)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kcd_teach._checks import check_at_least, check_between, check_choice, check_features
-from kcd_teach.protocol import Needs
+from kcd_teach.distillers.base import Needs
 
 
 def contrast_needs(negatives: int, negatives_from: str) -> Needs:

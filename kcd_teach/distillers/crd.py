@@ -2,11 +2,9 @@
 
 from torch import Tensor
 
+from kcd_teach.distillers.base import Batch, Distiller, Outputs, Taps
 from kcd_teach.distillers.contrast import ContrastMemory, contrast_needs, exponentials, first_normalisers
-from kcd_teach.distillers.distiller import Distiller
-from kcd_teach.distillers.precision import full_precision
-from kcd_teach.distillers.taps import Taps
-from kcd_teach.protocol import Batch, Outputs
+from kcd_teach.recipe import full_precision
 
 EPSILON = 1e-7
 
@@ -72,7 +70,7 @@ class CRD(Distiller):
         size: of the embeddings.
         momentum: share of a bank's row that a refreshment keeps.
         contrast_temperature: tau.
-        weights: of :class:`~kcd_teach.distillers.distiller.Distiller`.
+        weights: of :class:`~kcd_teach.distillers.base.Distiller`.
     """
 
     def __init__(

@@ -8,10 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kcd_teach._checks import check_features
-from kcd_teach.distillers.distiller import Distiller
-from kcd_teach.distillers.precision import full_precision
-from kcd_teach.distillers.taps import Taps
-from kcd_teach.protocol import Batch, Needs, Outputs
+from kcd_teach.distillers.base import Batch, Distiller, Needs, Outputs, Taps
+from kcd_teach.recipe import full_precision
 
 
 @full_precision
@@ -70,7 +68,7 @@ class FitNet(Distiller):
 
     Args:
         taps: of the pair.
-        weights: of :class:`~kcd_teach.distillers.distiller.Distiller`.
+        weights: of :class:`~kcd_teach.distillers.base.Distiller`.
     """
 
     needs = Needs(features=True)

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kcd_teach._checks import check_between, check_logits
-from kcd_teach.distillers.precision import full_precision
+from kcd_teach.recipe import full_precision
 
 
 @full_precision

@@ -3,10 +3,8 @@
 from torch import Tensor
 
 from kcd_teach._checks import check_features
-from kcd_teach.distillers.distiller import Distiller
-from kcd_teach.distillers.precision import full_precision
-from kcd_teach.distillers.taps import Taps
-from kcd_teach.protocol import Batch, Needs, Outputs
+from kcd_teach.distillers.base import Batch, Distiller, Needs, Outputs, Taps
+from kcd_teach.recipe import full_precision
 
 EPSILON = 1e-7
 
@@ -51,7 +49,7 @@ class PKT(Distiller):
 
     Args:
         taps: of the pair.
-        weights: of :class:`~kcd_teach.distillers.distiller.Distiller`.
+        weights: of :class:`~kcd_teach.distillers.base.Distiller`.
     """
 
     needs = Needs(features=True)

@@ -16,10 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kcd_teach._checks import check_features
-from kcd_teach.distillers.distiller import Distiller
-from kcd_teach.distillers.precision import full_precision
-from kcd_teach.distillers.taps import Shape, Taps
-from kcd_teach.protocol import Batch, Needs, Outputs
+from kcd_teach.distillers.base import Batch, Distiller, Needs, Outputs, Shape, Taps
+from kcd_teach.recipe import full_precision
 
 WIDEST = 512
 WARMUP = 1 / 12
@@ -146,7 +144,7 @@ class ReviewKD(Distiller):
     Args:
         taps: of the pair; the teacher's are pre-activation.
         method_weight: of the pair by default, :data:`PAIR_WEIGHTS`, else 5.
-        weights: of :class:`~kcd_teach.distillers.distiller.Distiller`.
+        weights: of :class:`~kcd_teach.distillers.base.Distiller`.
     """
 
     needs = Needs(features=True, teacher_preact=True, smallest_batch=2)

@@ -5,10 +5,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kcd_teach._checks import check_between, check_features
-from kcd_teach.distillers.distiller import Distiller
-from kcd_teach.distillers.precision import full_precision
-from kcd_teach.distillers.taps import Taps
-from kcd_teach.protocol import Batch, Needs, Outputs
+from kcd_teach.distillers.base import Batch, Distiller, Needs, Outputs, Taps
+from kcd_teach.recipe import full_precision
 
 
 def relative_distances(embedding: Tensor) -> Tensor:
@@ -61,7 +59,7 @@ class RKD(Distiller):
     Args:
         taps: of the pair.
         distance_weight, angle_weight: of :func:`rkd_loss`.
-        weights: of :class:`~kcd_teach.distillers.distiller.Distiller`.
+        weights: of :class:`~kcd_teach.distillers.base.Distiller`.
     """
 
     needs = Needs(features=True, smallest_batch=2)

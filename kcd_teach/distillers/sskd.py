@@ -10,10 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kcd_teach._checks import check_between, check_features, check_logits
-from kcd_teach.distillers.distiller import Distiller
-from kcd_teach.distillers.precision import full_precision
-from kcd_teach.distillers.taps import Taps
-from kcd_teach.protocol import Batch, Needs, Outputs
+from kcd_teach.distillers.base import Batch, Distiller, Needs, Outputs, Taps
+from kcd_teach.recipe import full_precision
 
 VIEWS = 4
 SIMILARITY_TEMPERATURE = 0.5
@@ -167,7 +165,7 @@ class SSKD(Distiller):
     Args:
         taps: of the pair.
         transformed_weight, similarity_weight, transformed_ratio, similarity_ratio: of :func:`sskd_loss`.
-        weights: of :class:`~kcd_teach.distillers.distiller.Distiller`.
+        weights: of :class:`~kcd_teach.distillers.base.Distiller`.
     """
 
     needs = Needs(features=True, rotations=True, preparation=0.25)

@@ -12,12 +12,10 @@ from torch import Tensor
 from torch.nn.utils.parametrizations import spectral_norm
 
 from kcd_teach._checks import check_at_least, check_between, check_choice
+from kcd_teach.distillers.base import Batch, Distiller, Outputs, Taps
 from kcd_teach.distillers.contrast import ContrastMemory, check_contrast, check_embeddings, contrast_needs, scores
 from kcd_teach.distillers.crd import crd_loss
-from kcd_teach.distillers.distiller import Distiller
-from kcd_teach.distillers.precision import full_precision
-from kcd_teach.distillers.taps import Taps
-from kcd_teach.protocol import Batch, Outputs
+from kcd_teach.recipe import full_precision
 
 
 @full_precision
@@ -132,7 +130,7 @@ class WCoRD(Distiller):
         taps: of the pair.
         negatives, negatives_from, size, momentum, contrast_temperature: as in CRD.
         variant, global_weight, local_weight, regularisation, iterations: of :func:`wcord_loss`.
-        weights: of :class:`~kcd_teach.distillers.distiller.Distiller`.
+        weights: of :class:`~kcd_teach.distillers.base.Distiller`.
     """
 
     def __init__(

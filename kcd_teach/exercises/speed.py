@@ -1,7 +1,7 @@
 """Exercises of the appendix on speed: how many views has an image, and how many answers are known?"""
 
-from kcd_teach.augment import num_views
 from kcd_teach.exercises.exercise import Exercise
+from kcd_teach.views import num_views
 
 count_views = Exercise(
     name="count_views",

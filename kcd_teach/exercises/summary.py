@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from kcd_teach import augment
+from kcd_teach import views
 from kcd_teach.condensation import paper_coefficients, partition, released_coefficients
 from kcd_teach.exercises.exercise import Exercise
 
@@ -104,7 +104,7 @@ coefficients = Exercise(
 
 def _blend(image: Tensor, partner: Tensor, coefficient: float) -> Tensor:
     share = torch.tensor([coefficient], dtype=torch.float64)
-    return augment.blend(image[None], partner[None], share)[0]
+    return views.blend(image[None], partner[None], share)[0]
 
 
 def _to_pixels(values: Tensor) -> Tensor:

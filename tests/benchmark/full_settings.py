@@ -39,10 +39,10 @@ from kcd_teach import __version__, training
 from kcd_teach._files import written_whole
 from kcd_teach.benchmark import Plan, Prepared, Scale, Store, Teacher, Unit, execute, find_scale, make_plan, make_table
 from kcd_teach.datasets import Dataset
+from kcd_teach.distillers.base import Batch
 from kcd_teach.fingerprints import fingerprint_of, hash_of
 from kcd_teach.knowledge import accuracy
 from kcd_teach.models import create_model, save_weights
-from kcd_teach.protocol import Batch
 from kcd_teach.training import Distillation
 from tests.tiny import outcome
 

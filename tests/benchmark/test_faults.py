@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from kcd_teach import _files
-from kcd_teach.benchmark import Prepared, Store, execute, make_plan, make_table, run_plan, runner, train_teacher, units
+from kcd_teach.benchmark import Prepared, Store, execute, make_plan, make_table, run_plan, runner, runs, train_teacher
 from kcd_teach.benchmark.curves import epoch_curves
 from kcd_teach.benchmark.store import key_of
 from kcd_teach.models import create_model
@@ -149,7 +149,7 @@ def test_a_readable_file_that_is_no_checkpoint_is_replaced_by_the_previous_one(t
 
 
 def test_runs_that_diverge_do_not_keep_the_others_from_running(tmp_path, monkeypatch):
-    monkeypatch.setattr(units, "create_model", spoiled)
+    monkeypatch.setattr(runs, "create_model", spoiled)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # numpy, of accuracies of NaN
         outcome = run_plan(
@@ -238,7 +238,7 @@ def test_a_script_without_a_guard_is_told_what_to_do(tmp_path, way):
 
 
 def _killing_pool():
-    from kcd_teach.benchmark.engines import Pool
+    from kcd_teach.benchmark.runner import Pool
 
     class Killing(Pool):
         def run(self, jobs):
@@ -252,14 +252,14 @@ def _dies(watch):
 
 
 def test_no_room_is_said_before_anything_is_run(tmp_path, monkeypatch):
-    from kcd_teach.benchmark import sizes
+    from kcd_teach.benchmark import doctor
 
-    usage = sizes.shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(sizes.shutil, "disk_usage", lambda folder: usage)
+    usage = doctor.shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: usage)
     with pytest.raises(OSError, match=r"the plan takes up to .* GB in .*, where 0.00 GB are free"):
         run(tmp_path, watch=stop_at(1))
     monkeypatch.undo()
-    monkeypatch.setattr(sizes, "total_memory", lambda: 1e6)
+    monkeypatch.setattr(doctor, "total_memory", lambda: 1e6)
     with pytest.raises(MemoryError, match=r"1 workers would take about .* GB of memory, and this machine has 0.0 GB"):
         run(tmp_path, watch=stop_at(1))
 

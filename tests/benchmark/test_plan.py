@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from kcd_teach.benchmark import PAIRS, ROWS, Plan, Prepared, Scale, Teacher, find_row, find_scale, finishing, make_plan
-from kcd_teach.benchmark.scales import check_cifar100
+from kcd_teach.benchmark import PAIRS, ROWS, Plan, Prepared, Scale, Teacher, find_row, find_scale, make_plan, runs
+from kcd_teach.benchmark.settings import check_cifar100
 from kcd_teach.datasets import Dataset, find_data_file, read_npz, write_npz
 from kcd_teach.fingerprints import fingerprint_of
 from tests.benchmark.tiny import SCALE, tiny_plan
@@ -97,7 +97,7 @@ def test_a_run_is_named_by_all_that_it_depends_on(monkeypatch):
     keys = {other.key for other in others}
     assert unit.key not in keys
     assert len(keys) == len(others)
-    monkeypatch.setattr(finishing, "RESULTS_FORMAT", finishing.RESULTS_FORMAT + 1)
+    monkeypatch.setattr(runs, "RESULTS_FORMAT", runs.RESULTS_FORMAT + 1)
     assert dataclasses.replace(unit).key != unit.key
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from kcd_teach.benchmark import NOTES, PAIRS, PUBLISHED, ROWS, Prepared, Store, published
 from kcd_teach.benchmark.published import STUDENT_BASELINES, cell_notes, mean_gain, row_notes
-from kcd_teach.benchmark.teachers import read_teacher
+from kcd_teach.benchmark.runs import read_teacher
 from kcd_teach.fingerprints import hash_of
 from kcd_teach.models import create_model, load_checkpoint
 

@@ -11,9 +11,9 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from kcd_teach.benchmark import Store, finishing, load_published, make_plan, make_table, run_plan, runner
-from kcd_teach.benchmark.engines import Serial
-from kcd_teach.benchmark.sizes import room_of
+from kcd_teach.benchmark import Store, load_published, make_plan, make_table, run_plan, runner, runs
+from kcd_teach.benchmark.doctor import room_of
+from kcd_teach.benchmark.runner import Serial
 from kcd_teach.benchmark.store import key_of
 from kcd_teach.fingerprints import hash_of
 from kcd_teach.knowledge import accuracy
@@ -155,7 +155,7 @@ def test_results_of_another_configuration_or_code_are_never_used(tmp_path, monke
         return len(Store(tmp_path).records())
 
     assert [count(), count(), count(epochs=2), count(per_class=3), count(batch_size=5)] == [2, 2, 4, 6, 8]
-    monkeypatch.setattr(finishing, "RESULTS_FORMAT", finishing.RESULTS_FORMAT + 1)
+    monkeypatch.setattr(runs, "RESULTS_FORMAT", runs.RESULTS_FORMAT + 1)
     assert count() == 10
 
 

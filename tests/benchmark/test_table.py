@@ -8,7 +8,7 @@ import pytest
 
 from kcd_teach.benchmark import NOTES, PAIRS, ROWS, Prepared, Store, Teacher, find_scale, make_plan, make_table
 from kcd_teach.benchmark.plotting import picture
-from kcd_teach.benchmark.rows import CONDENSED_ROWS
+from kcd_teach.benchmark.settings import CONDENSED_ROWS
 from kcd_teach.statistics import interval
 
 PLAIN, CONDENSED = {0: 0.70, 1: 0.72}, {0: 0.71, 1: 0.74}

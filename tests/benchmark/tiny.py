@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kcd_teach.benchmark import Outcome, Plan, Scale, Store, make_plan, run_plan
-from kcd_teach.benchmark.finishing import Watch
+from kcd_teach.benchmark.runs import Watch
 from kcd_teach.training import Distillation
 
 ROOT = Path(__file__).resolve().parents[2]

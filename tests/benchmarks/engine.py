@@ -24,8 +24,8 @@ from torch import nn
 
 from kcd_teach import Condenser, Knowledge, Recipe, distill, load_dataset
 from kcd_teach.datasets import Dataset
-from kcd_teach.engine import PRECISIONS, has_bfloat16
-from kcd_teach.protocol import Outputs
+from kcd_teach.distillers.base import Outputs
+from kcd_teach.recipe import PRECISIONS, has_bfloat16
 from kcd_teach.training import Distillation
 from tests.benchmarks.epoch_profile import PROFILED, print_profile, profile
 from tests.benchmarks.linearity import linearity

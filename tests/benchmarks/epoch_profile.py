@@ -13,7 +13,7 @@ import torch
 
 from kcd_teach import Condenser, Knowledge, Recipe, distill
 from kcd_teach.datasets import Dataset
-from kcd_teach.protocol import Batch, respond
+from kcd_teach.distillers.base import Batch, respond
 from kcd_teach.training import Distillation
 from tests.benchmarks.material import batches_of, epoch_of, figures, in_turn, pair_of, ratio
 

@@ -21,7 +21,7 @@ import torch
 from torch.autograd import DeviceType
 
 from kcd_teach import Condenser, Recipe, distill, training
-from kcd_teach.benchmark.finishing import repeatably
+from kcd_teach.benchmark.runs import repeatably
 from kcd_teach.models import create_model
 from kcd_teach.training import Distillation
 from tests.benchmarks.graphed_runs import QUIET, Graphed

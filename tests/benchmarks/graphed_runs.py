@@ -28,14 +28,14 @@ from typing import Any
 import torch
 
 from kcd_teach import training
-from kcd_teach.augment import draw_views, render_views
-from kcd_teach.benchmark import Prepared, Store, finishing, make_plan, teachers, units
-from kcd_teach.benchmark.scales import find_scale
+from kcd_teach.benchmark import Prepared, Store, make_plan, runs
+from kcd_teach.benchmark.settings import find_scale
 from kcd_teach.condensation import Condenser
 from kcd_teach.condensation.value import prediction_entropy
+from kcd_teach.distillers.base import Batch, respond
 from kcd_teach.fingerprints import fingerprint_of
-from kcd_teach.protocol import Batch, respond
 from kcd_teach.training import Distillation
+from kcd_teach.views import draw_views, render_views
 
 PLAIN_FIRST = 3
 """Steps run plainly before the graph is captured: the first one makes the momentum, and libraries get ready."""
@@ -176,7 +176,7 @@ def graphed(made_by: str) -> Iterator[None]:
     }  # fmt: skip
 
     def described(run: Distillation) -> dict[str, Any]:
-        return {**finishing.described(run), "arithmetic": arithmetic, "made_by": made_by}
+        return {**before[1](run), "arithmetic": arithmetic, "made_by": made_by}
 
     def begun_alone(*arguments: Any) -> Distillation:
         with QUIET:  # initial weights are drawn from a generator that all threads share
@@ -186,16 +186,16 @@ def graphed(made_by: str) -> Iterator[None]:
         with QUIET:
             return load(*arguments)
 
-    begin, load = finishing._where_it_stopped, teachers.Teacher.load
-    before = training.Distillation, teachers.described, units.described
-    training.Distillation, teachers.described, units.described = Graphed, described, described  # type: ignore[misc]
-    finishing._where_it_stopped, teachers.Teacher.load = begun_alone, loaded_alone  # type: ignore[method-assign]
+    begin, load = runs._where_it_stopped, runs.Teacher.load
+    before = training.Distillation, runs.described
+    training.Distillation, runs.described = Graphed, described  # type: ignore[misc]
+    runs._where_it_stopped, runs.Teacher.load = begun_alone, loaded_alone  # type: ignore[method-assign]
     try:
-        with finishing.repeatably():  # for the whole process: it sets what all threads share
+        with runs.repeatably():  # for the whole process: it sets what all threads share
             yield
     finally:
-        training.Distillation, teachers.described, units.described = before  # type: ignore[misc]
-        finishing._where_it_stopped, teachers.Teacher.load = begin, load  # type: ignore[method-assign]
+        training.Distillation, runs.described = before  # type: ignore[misc]
+        runs._where_it_stopped, runs.Teacher.load = begin, load  # type: ignore[method-assign]
 
 
 class Campaign:
@@ -211,7 +211,7 @@ class Campaign:
         self.store.make_folders()
         self.dataset = self.scale.images(self.root)
         self.waiting, self.lock = list(arguments.jobs), threading.Lock()
-        self.teacher: teachers.Teacher | None = None
+        self.teacher: runs.Teacher | None = None
         self.runs: dict[str, Distillation] = {}
         self.over = threading.Event()
         self.log = arguments.log.open("a")
@@ -245,7 +245,7 @@ class Campaign:
         """One job, to its end or until time is over."""
         device = self.arguments.device
         if job == "teacher":
-            teacher = teachers.train_teacher(
+            teacher = runs.train_teacher(
                 self.pair.teacher, self.scale, self.store, root=self.root, device=device, watch=self.watch
             )
             assert teacher is not None
@@ -257,10 +257,10 @@ class Campaign:
         known = {} if self.teacher is None else {self.teacher.network: self.teacher}
         prepared = Prepared(plan, fingerprint_of(self.dataset), len(self.dataset.train_images), known)
         (unit,) = prepared.units()
-        done = units.execute(unit, self.store.folder, root=self.root, device=device, watch=self.watch)
+        done = runs.execute(unit, self.store.folder, root=self.root, device=device, watch=self.watch)
         self.say(done=unit.title, stored=done, key=unit.key)
 
-    def named(self, teacher: teachers.Teacher) -> teachers.Teacher:
+    def named(self, teacher: runs.Teacher) -> runs.Teacher:
         """The teacher, whose record says what made it."""
         for path in self.store.folder.glob(f"teachers/{teacher.network}-*.json"):
             record = json.loads(path.read_text())
@@ -268,7 +268,7 @@ class Campaign:
                 teacher = dataclasses.replace(
                     teacher, origin=f"{teacher.origin}, steps replayed as CUDA graphs by {self.arguments.made_by}"
                 )
-                teachers._write(self.store, path, {**record, "origin": teacher.origin})
+                runs._write(self.store, path, {**record, "origin": teacher.origin})
         return teacher
 
     def work(self, place: int) -> None:

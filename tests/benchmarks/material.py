@@ -13,7 +13,7 @@ from torch import nn
 
 from kcd_teach import create_model, load_dataset, load_teacher
 from kcd_teach.datasets import Dataset
-from kcd_teach.protocol import Batch
+from kcd_teach.distillers.base import Batch
 from kcd_teach.training import Distillation
 
 ROOT = Path(__file__).resolve().parents[2]

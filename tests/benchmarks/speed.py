@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from kcd_teach import Condenser, Recipe, create_model, distill, load_dataset, load_teacher
-from kcd_teach.protocol import Batch, Outputs
+from kcd_teach.distillers.base import Batch, Outputs
 from kcd_teach.training import Distillation
 from kcd_teach.widgets import RatioExplorer
 from tests.benchmarks.material import batches_of, train_on

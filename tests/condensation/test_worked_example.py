@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from kcd_teach.augment import StageImages
 from kcd_teach.condensation import Condenser
+from kcd_teach.views import StageImages
 
 PIXELS = [200, 180, 160, 140, 120, 100, 80, 64, 40, 24]
 ENTROPIES = [

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from kcd_teach.distillers import Distiller, Taps, distiller_class, list_distillers
-from kcd_teach.protocol import Batch, Outputs
+from kcd_teach.distillers.base import Batch, Outputs
 
 METHODS: dict[str, type[Distiller]] = {name: distiller_class(name) for name in list_distillers()}
 CLASSES = 5

@@ -4,7 +4,7 @@ from torch.nn import functional as F
 from torchdistill.losses.mid_level import ATLoss
 
 from kcd_teach.distillers.at import AT, at_loss, attention
-from kcd_teach.distillers.taps import Taps
+from kcd_teach.distillers.base import Taps
 from tests.distillers import oracles, theirs
 from tests.distillers.material import batch_for, build, noise, outputs_for, waves
 from tests.distillers.pairs import TAPS

@@ -6,9 +6,9 @@ from torch.nn import functional as F
 from torchdistill.losses.mid_level import CRDLoss
 
 from kcd_teach.distillers import kd_loss
+from kcd_teach.distillers.base import Taps
 from kcd_teach.distillers.contrast import ContrastMemory, exponentials, first_normalisers
 from kcd_teach.distillers.crd import CRD, crd_loss, noise_contrast
-from kcd_teach.distillers.taps import Taps
 from kcd_teach.models import count_parameters
 from tests.distillers import oracles
 from tests.distillers.material import (

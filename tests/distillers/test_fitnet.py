@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from kcd_teach.distillers.base import Taps
 from kcd_teach.distillers.fitnet import FitNet, fitnet_loss, regressor
-from kcd_teach.distillers.taps import Taps
 from kcd_teach.models import count_parameters
 from tests.distillers import oracles
 from tests.distillers.material import batch_for, build, noise, outputs_for

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 from torchdistill.losses.mid_level import KDLoss
 
 from kcd_teach.distillers import KD, LabelsOnly, kd_loss
-from kcd_teach.protocol import Outputs
+from kcd_teach.distillers.base import Outputs
 from tests import oracles
 from tests.distillers.material import batch_of, waves
 

@@ -15,8 +15,8 @@ from kcd_teach.distillers import (
     list_distillers,
     read_taps,
 )
+from kcd_teach.distillers.base import Needs, Outputs, respond
 from kcd_teach.models import create_model
-from kcd_teach.protocol import Needs, Outputs, respond
 from tests.distillers.material import METHODS, STUDENT_TAPS, TEACHER_TAPS, batch_for, build, noise, outputs_for
 from tests.tiny import same, tiny_networks
 

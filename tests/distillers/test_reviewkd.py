@@ -4,8 +4,8 @@ from torch.nn import functional as F
 from torchdistill.losses.mid_level import HierarchicalContextLoss
 from torchdistill.models.wrapper import AttentionBasedFusion
 
+from kcd_teach.distillers.base import Taps
 from kcd_teach.distillers.reviewkd import Fusion, Review, ReviewKD, as_map, reviewkd_loss
-from kcd_teach.distillers.taps import Taps
 from kcd_teach.models import count_parameters
 from tests.distillers import oracles, theirs
 from tests.distillers.material import batch_for, build, noise, outputs_for, waves

@@ -3,8 +3,8 @@ import torch
 from torch.nn import functional as F
 from torchdistill.losses.mid_level import RKDLoss
 
+from kcd_teach.distillers.base import Taps
 from kcd_teach.distillers.rkd import RKD, angles, relative_distances, rkd_loss
-from kcd_teach.distillers.taps import Taps
 from tests.distillers import oracles, theirs
 from tests.distillers.material import STUDENT_TAPS, TEACHER_TAPS, batch_for, build, noise, outputs_for, waves
 

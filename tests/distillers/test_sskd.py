@@ -4,6 +4,7 @@ from torch.nn import functional as F
 from torchdistill.losses.mid_level import AuxSSKDLoss, SSKDLoss
 
 from kcd_teach.distillers import kd_loss
+from kcd_teach.distillers.base import Taps
 from kcd_teach.distillers.sskd import (
     SSKD,
     head_loss,
@@ -15,7 +16,6 @@ from kcd_teach.distillers.sskd import (
     transformed_loss,
     well_told,
 )
-from kcd_teach.distillers.taps import Taps
 from kcd_teach.models import count_parameters
 from tests.distillers import oracles
 from tests.distillers.material import STUDENT_TAPS, TEACHER_TAPS, batch_for, build, noise, outputs_for, waves

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 from torchdistill.losses.mid_level import VIDLoss
 from torchdistill.models.wrapper import Regressor4VID
 
-from kcd_teach.distillers.taps import Taps
+from kcd_teach.distillers.base import Taps
 from kcd_teach.distillers.vid import VID, Gaussian, vid_loss
 from kcd_teach.models import count_parameters
 from tests.distillers import oracles, theirs

@@ -4,8 +4,8 @@ from scipy.optimize import linear_sum_assignment
 from torch.nn import functional as F
 
 from kcd_teach.distillers import kd_loss, wcord
+from kcd_teach.distillers.base import Taps
 from kcd_teach.distillers.crd import crd_loss
-from kcd_teach.distillers.taps import Taps
 from kcd_teach.distillers.wcord import WCoRD, dual_loss, transport_loss, transport_plan, wcord_loss
 from tests.distillers import oracles
 from tests.distillers.material import (

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from kcd_teach.augment import (
+from kcd_teach.condensation import Mixture, paper_coefficients, released_coefficients
+from kcd_teach.views import (
     StageImages,
     blend,
     blend_as_released,
@@ -15,7 +16,6 @@ from kcd_teach.augment import (
     render_rotated_views,
     render_views,
 )
-from kcd_teach.condensation import Mixture, paper_coefficients, released_coefficients
 from tests import oracles
 
 

@@ -1,5 +1,6 @@
-"""Which view of an image is shown? Whole-batch random crop and flip, and the blending of two images."""
+"""What is shown of the images: crops and flips, rotations, mixtures, and one epoch of batches of them."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -8,6 +9,9 @@ from torch.nn import functional as F
 
 from kcd_teach._checks import check_at_least
 from kcd_teach.condensation.summary import Mixture
+from kcd_teach.datasets import Dataset
+from kcd_teach.distillers.base import Batch, Needs
+from kcd_teach.recipe import Recipe
 
 
 def num_views(padding: int) -> int:
@@ -159,3 +163,97 @@ class StageImages:
         self.mixed[state["ids"]] = True
         self.current = self.originals.clone()
         self.current[state["ids"].to(self.originals.device)] = state["pixels"].to(self.originals.device)
+
+
+class NegativePool:
+    """Ids to draw from, arranged so that all ids outside one class are one range of positions.
+
+    Args:
+        candidates: int64 [M], distinct ids.
+        labels: int64 [N], of all samples.
+
+    Raises:
+        ValueError: candidates of a single class, which have no others.
+    """
+
+    def __init__(self, candidates: Tensor, labels: Tensor) -> None:
+        of_candidates = labels.cpu()[candidates]
+        order = torch.sort(of_candidates, stable=True).indices
+        self._ids, self._labels = candidates[order], labels.cpu()
+        counts = torch.bincount(of_candidates, minlength=int(self._labels.max()) + 1)
+        if int(counts.max()) == len(candidates):
+            raise ValueError("negatives need samples of at least two classes, and those to draw from are all of one")
+        self._ends = counts.cumsum(0).tolist()
+        self._counts = counts.tolist()
+
+    def contrasts(self, ids: Tensor, negatives: int, generator: torch.Generator) -> Tensor:
+        """Draw the contrast list of every sample of a batch.
+
+        Args:
+            ids: int64 [B].
+            negatives: K.
+            generator: of the draw.
+
+        Returns:
+            int64 [B, 1 + K]: the sample's own id, then K ids of other classes, uniform; without replacement, or with
+            it where there are fewer than K.
+        """
+        rows = [self._others(label, negatives, generator) for label in self._labels[ids].tolist()]
+        return torch.cat([ids[:, None], torch.stack(rows)], dim=1)
+
+    def _others(self, label: int, negatives: int, generator: torch.Generator) -> Tensor:
+        count, end = self._counts[label], self._ends[label]
+        others = len(self._ids) - count
+        if others >= negatives:
+            places = torch.randperm(others, generator=generator)[:negatives]
+        else:
+            places = torch.randint(others, (negatives,), generator=generator)
+        # Positions from where the own class begins are moved past it.
+        return self._ids[torch.where(places < end - count, places, places + count)]
+
+
+def batches(
+    dataset: Dataset,
+    images: StageImages,
+    active: Tensor,
+    recipe: Recipe,
+    generator: torch.Generator,
+    first: int = 0,
+    needs: Needs | None = None,
+) -> Iterator[Batch]:
+    """One epoch over the active samples, shuffled and augmented, from batch ``first`` on.
+
+    Order and views of the whole epoch are drawn before the first batch, and the negatives of a batch by a generator of
+    its own, so an epoch can be entered anywhere. Where the active samples are all of one class, which leaves none to be
+    told apart from, negatives come from all samples.
+    """
+    needs = needs or Needs()
+    # From ascending ids, not from the ranking: else batches would depend on the ranking even if nothing is dropped.
+    ids = active.sort().values
+    pool = None
+    if needs.negatives:
+        labels = dataset.train_labels
+        mixed_classes = bool((labels[ids.to(labels.device)] != labels[ids[0]]).any())
+        from_active = needs.negatives_from == "active" and mixed_classes
+        pool = NegativePool(ids if from_active else torch.arange(len(labels)), labels)
+    ids = ids[torch.randperm(len(ids), generator=generator)]
+    draw, render = (draw_rotated_views, render_rotated_views) if needs.rotations else (draw_views, render_views)
+    views = draw(len(ids), dataset.padding, generator)
+    if not recipe.augment:
+        views = torch.full_like(views, middle_view(dataset.padding))
+    if recipe.drop_last:
+        ids = ids[: len(ids) // recipe.batch_size * recipe.batch_size]
+        views = views[: len(ids)]
+    device = dataset.train_images.device
+    size = recipe.batch_size
+    # What the device needs of the order is sent once per epoch, not once per batch.
+    on_device = zip(ids.to(device).split(size), views.to(device).split(size), strict=True)
+    parts = list(zip(ids.split(size), views.split(size), on_device, strict=True))
+    for number, (chosen, seen, (here, view)) in enumerate(parts[first:], start=first):
+        shown = dataset.normalise(render(images.current[here], view, dataset.padding))
+        shown = shown.contiguous(memory_format=torch.channels_last)
+        contrasts = None
+        if pool is not None:
+            own = torch.Generator().manual_seed(1_000_003 * generator.initial_seed() + number)
+            contrasts = pool.contrasts(chosen, needs.negatives, own).to(device, non_blocking=True)
+        yield Batch(chosen, seen, dataset.train_labels[here], images.mixed[chosen], shown, contrasts)

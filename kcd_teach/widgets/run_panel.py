@@ -12,11 +12,11 @@ import torch
 
 from kcd_teach.benchmark import Outcome, Plan, Prepared, Store, run_plan
 from kcd_teach.benchmark.curves import Live, epoch_curves, stage_ends
-from kcd_teach.benchmark.progress import Pace, spoken
-from kcd_teach.benchmark.teachers import Root
-from kcd_teach.explorer import live_bundle
+from kcd_teach.benchmark.runner import Pace, spoken
+from kcd_teach.benchmark.runs import Root
 from kcd_teach.figures import Picture, run_curves
 from kcd_teach.training import Distillation
+from kcd_teach.widgets.explorers import live_bundle
 
 
 class RunPanel:
@@ -130,7 +130,7 @@ class RunPanel:
         self._say(text)
 
     def _look(self, title: str, run: Distillation) -> None:
-        """A :data:`~kcd_teach.benchmark.finishing.Watch`: note, show, and stop if that was asked."""
+        """A :data:`~kcd_teach.benchmark.runs.Watch`: note, show, and stop if that was asked."""
         self._at_work = run
         self._live(title, run)
         self._pace(title, run)

@@ -9,16 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from kcd_teach._checks import NotFinite
-from kcd_teach.augment import StageImages
-from kcd_teach.batches import batches
 from kcd_teach.condensation import Condenser, KeepAll
 from kcd_teach.datasets import Dataset
 from kcd_teach.distillers import KD, Distiller, LabelsOnly, create_distiller, is_condensed, read_taps
-from kcd_teach.engine import Engine
+from kcd_teach.distillers.base import Batch, Needs, respond
 from kcd_teach.knowledge import Knowledge
-from kcd_teach.negatives import NegativePool
-from kcd_teach.protocol import Batch, Needs, respond
-from kcd_teach.recipe import Recipe
+from kcd_teach.recipe import Engine, Recipe
+from kcd_teach.views import NegativePool, StageImages, batches
 
 STAGES = 6
 """Stages of a run that is condensed by name; fewer if it has fewer epochs."""

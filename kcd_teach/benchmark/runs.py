@@ -1,30 +1,141 @@
-"""Where does a teacher come from? Trained here, or from a published checkpoint; known by a hash of its weights."""
+"""One run, a teacher's or a student's: its settings, its training to the last epoch, and its record."""
 
+import contextlib
 import dataclasses
+import datetime
+import inspect
 import json
+import platform
+import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from platform import node
 from typing import Any
 
 import torch
 from torch import nn
 
+from kcd_teach import __version__
 from kcd_teach._checks import check_at_least, check_choice
 from kcd_teach._files import written_whole
-from kcd_teach.benchmark.finishing import Watch, configured, described, finish, keep_weights, repeatably, unwatched
-from kcd_teach.benchmark.pairs import PAIRS, rate_of
 from kcd_teach.benchmark.published import PUBLISHED
-from kcd_teach.benchmark.scales import Scale
+from kcd_teach.benchmark.settings import PAIRS, Pair, Row, Scale, negatives_of, rate_of
 from kcd_teach.benchmark.store import Record, Store, key_of
+from kcd_teach.checkpoints import UnusableCheckpoint
+from kcd_teach.condensation import Condenser
 from kcd_teach.datasets import Dataset
-from kcd_teach.engine import Engine
-from kcd_teach.fingerprints import fingerprint_of, hash_of
-from kcd_teach.knowledge import accuracy
-from kcd_teach.models import create_model, list_models, load_checkpoint
-from kcd_teach.recipe import Recipe
+from kcd_teach.distillers import create_distiller, distiller_class
+from kcd_teach.fingerprints import code_fingerprint, fingerprint_of, hash_of
+from kcd_teach.knowledge import Knowledge, accuracy
+from kcd_teach.models import create_model, list_models, load_checkpoint, save_weights
+from kcd_teach.recipe import Engine, Recipe
 from kcd_teach.training import Distillation, distill
+
+RESULTS_FORMAT = 1
+"""Raised with every change of the code that changes results or the meaning of a record: older ones are run again."""
+
+THREADS = 1
+"""Threads that a run computes with, on every machine: sums, and so results, differ with their number."""
+
+Watch = Callable[[str, Distillation], None]
+"""Called with a run's title when it starts or goes on, and after each of its epochs."""
+
+
+def unwatched(title: str, run: Distillation) -> None:
+    """A :data:`Watch` that looks away."""
+
+
+def configured(**settings: Any) -> dict[str, Any]:
+    """A configuration as plain JSON values, with the version of the code that it belongs to."""
+    config = {"format": RESULTS_FORMAT, "kcd_teach": __version__, **settings}
+    plain: dict[str, Any] = json.loads(json.dumps(config))
+    return plain
+
+
+@contextlib.contextmanager
+def repeatably() -> Iterator[None]:
+    """Compute on one thread, whatever shares the machine, and on a GPU with convolutions that always add in one order."""
+    before, cudnn = torch.get_num_threads(), torch.backends.cudnn
+    torch.set_num_threads(THREADS)
+    try:
+        with cudnn.flags(cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=cudnn.allow_tf32):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def finish(title: str, key: str, store: Store, start: Callable[[Path], Distillation], watch: Watch) -> Distillation:
+    """Train to the last epoch, going on from the last one that was saved.
+
+    Args:
+        title: for ``watch``.
+        key: of the run.
+        store: where its checkpoints are.
+        start: makes the run, given its checkpoint file.
+        watch: is told about every epoch.
+
+    Raises:
+        KeyboardInterrupt: stopped between two batches; the state is saved.
+        FloatingPointError: training diverged.
+        OSError: the checkpoint cannot be written.
+    """
+    with repeatably():
+        run = _where_it_stopped(key, store, start)
+        watch(title, run)
+        while len(run):
+            store.keep_previous(key)
+            next(run)
+            watch(title, run)
+    return run
+
+
+def _where_it_stopped(key: str, store: Store, start: Callable[[Path], Distillation]) -> Distillation:
+    """The run at its last usable checkpoint, or at its beginning."""
+    while True:
+        store.restore(key)
+        try:
+            return start(store.checkpoint(key))
+        except UnusableCheckpoint as error:
+            store.reject(key, str(error))
+
+
+def keep_weights(network: nn.Module, path: Path, store: Store, dataset: Dataset, **about: str) -> str:
+    """Write trained weights, in place of what may be there and be damaged; returns their hash.
+
+    The header says which network it is, so that ``load_checkpoint(create_model(..), path)`` can be written from it.
+    """
+    name, shape = (
+        {"network": str(network.name)},
+        {"num_classes": len(dataset.classes), "in_channels": dataset.in_channels},
+    )
+    with store.alone(path):
+        return save_weights(
+            network,
+            path,
+            {**name, **{key: str(value) for key, value in shape.items()}, "kcd_teach": __version__, **about},
+        )
+
+
+def described(run: Distillation) -> Record:
+    """What is stored of a finished run, beside its key and its configuration."""
+    return {
+        "test_accuracy": [round(report.test_accuracy, 6) for report in run.reports],
+        "train_loss": [round(report.train_loss, 6) for report in run.reports],
+        "active": [report.active for report in run.reports],
+        "presentations": run.reports[-1].presentations,
+        "preparation_epochs": run.preparation.epochs,
+        "seconds": round(run.reports[-1].seconds, 2),
+        "run": json.loads(json.dumps(run.config)),
+        "versions": {"kcd_teach": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        "places": run.progress.places,
+        "device": run.engine.name,
+        "threads": THREADS,
+        "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    }
+
 
 Root = str | Path | None
 """Folder of the data set; ``None`` looks where :func:`kcd_teach.datasets.load_dataset` looks."""
@@ -255,3 +366,139 @@ def read_teacher(path: Path) -> Teacher:
         return Teacher(record["network"], record["weights"], record["accuracy"], record["origin"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not the record of a teacher; delete it to train the teacher again") from error
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One run. It can be sent to any process or machine that sees the same folder and images.
+
+    Attributes:
+        pair, row, seed, scale: which student is trained how; the seed sets initial weights, order, views, selection.
+        images: fingerprint of the data set.
+        num_samples: training images.
+        teacher: whom it learns from; None for the student alone.
+        code: fingerprint of the code it belongs to; empty for runs from before there was one.
+    """
+
+    pair: Pair
+    row: Row
+    seed: int
+    scale: Scale
+    images: str
+    num_samples: int
+    teacher: Teacher | None
+    code: str
+
+    @property
+    def title(self) -> str:
+        """The run in a few words."""
+        return f"{self.pair.name} {self.row.name} seed {self.seed}"
+
+    @property
+    def recipe(self) -> Recipe:
+        """How its student is optimised."""
+        return self.scale.recipe(self.pair.learning_rate, self.row.epochs(self.scale.epochs))
+
+    @property
+    def method_settings(self) -> dict[str, Any]:
+        """Constants of the method that depend on the images: the negatives of contrastive methods."""
+        if not self.row.method or "negatives" not in inspect.signature(distiller_class(self.row.method)).parameters:
+            return {}
+        return {"negatives": negatives_of(self.num_samples)}
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """All that the result depends on; a student alone depends on no teacher, so pairs share it."""
+        teacher = self.teacher and {"network": self.teacher.network, "weights": self.teacher.weights}
+        return configured(
+            **({"code": self.code} if self.code else {}),
+            student=self.pair.student, teacher=teacher, method=self.row.method, method_settings=self.method_settings,
+            condenser=self.row.condenser_settings(self.recipe.epochs, self.seed),
+            recipe=dataclasses.asdict(self.recipe), images=self.images, seed=self.seed, store=self.scale.store,
+        )  # fmt: skip
+
+    @cached_property
+    def key(self) -> str:
+        """Name of the run, a hash of :attr:`config`."""
+        return key_of(self.config)
+
+    @property
+    def presentations(self) -> int:
+        """Samples that the student is shown, all epochs together."""
+        return sum(self.row.shown(self.num_samples, self.scale.epochs))
+
+    @property
+    def weights_file(self) -> str:
+        """Where the trained student is kept in the folder of its record, as ``students/V13-V8_KC-KD_seed0_KEY.safetensors``."""
+        readable = re.sub(r"[^\w.@+-]+", "-", f"{self.pair.name}_{self.row.name}_seed{self.seed}_{self.key[:12]}")
+        return f"students/{readable}.safetensors"
+
+
+def start(
+    unit: Unit, dataset: Dataset, teacher: nn.Module | None, device: torch.device | str, checkpoint: Path | None
+) -> Distillation:
+    """The run of a unit, at its beginning or where its checkpoint is."""
+    student = create_model(unit.pair.student, len(dataset.classes), dataset.in_channels, seed=unit.seed)
+    common: dict[str, Any] = {"recipe": unit.recipe, "seed": unit.seed, "device": device, "checkpoint": checkpoint}
+    if teacher is None:
+        return distill(student, dataset, **common)
+    channels, height, width = dataset.train_images.shape[1:]
+    distiller = create_distiller(
+        unit.row.method, student, teacher, image_shape=(channels, height, width), seed=unit.seed,
+        **unit.method_settings,
+    )  # fmt: skip
+    settings = unit.row.condenser_settings(unit.recipe.epochs, unit.seed)
+    condenser = Condenser(unit.num_samples, **settings) if settings else None
+    knowledge = Knowledge(teacher, dataset.to(device), unit.scale.store, precision=unit.scale.precision)
+    return distill(student, dataset, knowledge, distiller=distiller, condenser=condenser, **common)
+
+
+def execute(
+    unit: Unit, folder: str | Path, *, root: Root = None, device: torch.device | str = "cpu", watch: Watch = unwatched
+) -> bool:
+    """Bring one run to its end and store its student and its record; does nothing if that is stored already.
+
+    This is all that an engine has to call, in whatever process or on whatever machine.
+
+    Args:
+        unit: the run.
+        folder: of the :class:`~kcd_teach.benchmark.store.Store`.
+        root: folder of the data set.
+        device: where to compute.
+        watch: is told about every epoch.
+
+    Returns:
+        True once the record is stored; False while another process is at work on this run.
+
+    Raises:
+        ValueError: images, code or a teacher other than those of the plan.
+        KeyboardInterrupt, FloatingPointError, OSError: see :func:`~kcd_teach.benchmark.runs.finish`.
+    """
+    store = Store(folder)
+    with store.claim(unit.key) as mine:
+        done = unit.key in store.records()
+        if mine and not done:
+            if unit.code != code_fingerprint():
+                raise ValueError(f"the code here differs from that of the plan; install the same kcd_teach on {node()}")
+            dataset = unit.scale.images(root)
+            if fingerprint_of(dataset) != unit.images:
+                raise ValueError(f"{unit.scale.dataset} here differs from the images that the plan was made with")
+            teacher = None if unit.teacher is None else unit.teacher.load(store, dataset)
+            run = finish(
+                unit.title, unit.key, store, lambda file: start(unit, dataset, teacher, device, file), watch
+            )  # fmt: skip
+            identity = {"pair": unit.pair.name, "row": unit.row.name, "seed": unit.seed, "scale": unit.scale.name}
+            weights = keep_weights(  # before the record: a record without its weights would be a promise
+                run.student,
+                store.folder / unit.weights_file,
+                store,
+                dataset,
+                key=unit.key,
+                config=json.dumps(unit.config),
+            )
+            kept = {"weights": weights, "weights_file": unit.weights_file}
+            store.append({"key": unit.key, **identity, "config": unit.config, **kept, **described(run)})
+            done = True
+        if mine:
+            store.discard(unit.key)
+    return done

@@ -1,8 +1,4 @@
-"""At which size? ``full`` is the published recipe on CIFAR-100; ``small`` is the same code on few small images.
-
-Between them, ``slice`` is what two cores can do in hours: real images at full resolution, a tenth of them, in a tenth
-of the epochs.
-"""
+"""What can be run: pairs of networks, ways to train a student, and scales from the published recipe down to minutes."""
 
 import dataclasses
 import hashlib
@@ -16,8 +12,197 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kcd_teach._checks import check_at_least, check_at_most, check_choice
+from kcd_teach.condensation import Condenser
+from kcd_teach.condensation.schedule import event_epochs
 from kcd_teach.datasets import Dataset, dataset_file, list_datasets, load_dataset
+from kcd_teach.distillers import list_distillers
+from kcd_teach.models import list_models
 from kcd_teach.recipe import Recipe
+
+RATE, LOW_RATE = 0.05, 0.01
+LOW_RATE_STUDENTS = ("MobileNetV2", "ShuffleV1", "ShuffleV2")
+"""Students that the benchmark trains with the lower learning rate."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A teacher and a student.
+
+    Attributes:
+        name: as in the published table, ``"W40-2>W16-2"``; of other pairs, both networks' names, ``"resnet20>resnet8"``.
+        teacher, student: names that :func:`kcd_teach.models.create_model` knows.
+    """
+
+    name: str
+    teacher: str
+    student: str
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the student's first epochs."""
+        return rate_of(self.student)
+
+
+def rate_of(network: str) -> float:
+    """The benchmark's learning rate for a network that is trained, as student or as teacher."""
+    return LOW_RATE if network in LOW_RATE_STUDENTS else RATE
+
+
+_SHORT = {
+    "W40-2": "wrn_40_2",
+    "W40-1": "wrn_40_1",
+    "W16-2": "wrn_16_2",
+    "R56": "resnet56",
+    "R20": "resnet20",
+    "R32x4": "resnet32x4",
+    "R8x4": "resnet8x4",
+    "V13": "vgg13",
+    "V8": "vgg8",
+    "R50": "ResNet50",
+    "MN2": "MobileNetV2",
+    "SN1": "ShuffleV1",
+    "SN2": "ShuffleV2",
+}
+_TABLE = (
+    "W40-2>W16-2", "W40-2>W40-1", "R56>R20", "R32x4>R8x4", "V13>V8", "V13>MN2", "R50>MN2", "R50>V8", "R32x4>SN1",
+    "R32x4>SN2", "W40-2>SN1",
+)  # fmt: skip
+PAIRS = tuple(Pair(name, *(_SHORT[network] for network in name.split(">"))) for name in _TABLE)
+"""The columns of the published table, in its order."""
+
+
+def find_pair(name: str) -> Pair:
+    """A pair by its name in the table, or any two networks as ``TEACHER>STUDENT``.
+
+    Raises:
+        ValueError: neither; the message has the nearest name.
+
+    >>> find_pair("V13>MN2").learning_rate, find_pair("resnet20>resnet8").student
+    (0.01, 'resnet8')
+    """
+    known = {pair.name.casefold(): pair for pair in PAIRS}
+    known |= {f"{pair.teacher}>{pair.student}".casefold(): pair for pair in PAIRS}
+    teacher, arrow, student = name.partition(">")
+    if name.casefold() not in known and arrow and (teacher in list_models() or student in list_models()):
+        check_choice("pair's teacher", teacher, list_models())
+        check_choice("pair's student", student, list_models())
+        return Pair(name, teacher, student)
+    if name.casefold() not in known:
+        check_choice("pair", name, [pair.name for pair in PAIRS])
+    return known[name.casefold()]
+
+
+TITLES = {
+    "kd": "KD", "fitnet": "FitNet", "at": "AT", "sp": "SP", "vid": "VID", "rkd": "RKD", "pkt": "PKT", "crd": "CRD",
+    "wcord": "WCoRD", "reviewkd": "ReviewKD", "sskd": "SSKD",
+}  # fmt: skip
+RATIO, STAGES = 0.7, 6
+COST = (1 + RATIO) / 2
+"""Samples that a condensed run shows, relative to a plain one, in the paper's preset."""
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "released": {"preset": "released"},
+    "no-mixing": {"mixing": False},
+    "random": {"selection": "random", "mixing": False},
+    "short": {},
+}
+"""Ablations, written ``ROW@VARIANT``: settings of the condenser; ``short`` is a plain row of fewer epochs instead."""
+
+
+MEANINGS = {
+    "released": "settings of the authors' code", "no-mixing": "nothing is blended",
+    "random": "drawn at random, nothing blended", "short": "all samples, fewer epochs",
+}  # fmt: skip
+"""What a variant changes, in a few words."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to train a student.
+
+    Attributes:
+        name: as in the published table, ``"KC-CRD"``, with ``@VARIANT`` for an ablation.
+        method: name of the distiller, ``"crd"``; empty for a network trained on labels alone.
+        condensed: are fewer and fewer samples shown?
+        variant: a key of :data:`VARIANTS`, or empty.
+    """
+
+    name: str
+    method: str = ""
+    condensed: bool = False
+    variant: str = ""
+
+    @property
+    def meaning(self) -> str:
+        """How it is trained, in a few words."""
+        if self.variant:
+            return MEANINGS[self.variant]
+        if not self.method:
+            return "labels alone"
+        return "fewer and fewer samples" if self.condensed else "all samples in every epoch"
+
+    def epochs(self, of_scale: int) -> int:
+        """Length of a run at a scale of E epochs; the short variant costs what a condensed run costs."""
+        return max(1, round(COST * of_scale)) if self.variant == "short" else of_scale
+
+    def condenser_settings(self, epochs: int, seed: int) -> dict[str, Any]:
+        """Arguments of the condenser beside the number of samples; empty for a row that shows all."""
+        if not self.condensed:
+            return {}
+        stages = min(STAGES, epochs)
+        return {"ratio": RATIO, "stages": stages, "epochs": epochs, "seed": seed, **VARIANTS.get(self.variant, {})}
+
+    def shown(self, num_samples: int, of_scale: int) -> list[int]:
+        """Samples shown to the student in every epoch of a run."""
+        epochs = self.epochs(of_scale)
+        settings = self.condenser_settings(epochs, seed=0)
+        if not settings:
+            return [num_samples] * epochs
+        counts = Condenser(num_samples, **settings).counts
+        events = event_epochs(epochs, settings["stages"])
+        return [counts[sum(epoch >= event for event in events)] for epoch in range(epochs)]
+
+
+STUDENT = Row("Student")
+PLAIN_ROWS = tuple(Row(title, method) for method, title in TITLES.items())
+CONDENSED_ROWS = tuple(Row(f"KC-{TITLES[method]}", method, True) for method in ("kd", "pkt", "crd", "sskd"))
+ROWS = (STUDENT, *PLAIN_ROWS, *CONDENSED_ROWS)
+"""The trained rows of the published table, in its order: the student alone and fifteen methods."""
+
+
+def find_row(name: str) -> Row:
+    """A row by its name; beyond the table any ``KC-NAME``, and ``ROW@VARIANT``. Upper and lower case are the same.
+
+    Raises:
+        ValueError: an unknown row or variant, with the nearest name; a variant that does not fit the row.
+
+    >>> find_row("kc-fitnet").name, find_row("KC-KD@released").condenser_settings(240, seed=0)["preset"]
+    ('KC-FitNet', 'released')
+    """
+    base, at, variant = name.partition("@")
+    row = _find_base(base)
+    if not at:
+        return row
+    check_choice("variant", variant, VARIANTS)
+    if row == STUDENT:
+        raise ValueError(f"row={name!r} does not exist: the student alone has no variants")
+    if (variant == "short") == row.condensed:
+        wanted = TITLES[row.method] if row.condensed else f"KC-{TITLES[row.method]}"
+        raise ValueError(f"row={name!r} does not exist; the variant {variant!r} belongs to {wanted}@{variant}")
+    return Row(f"{row.name}@{variant}", row.method, row.condensed, variant)
+
+
+def _find_base(name: str) -> Row:
+    """A row without a variant."""
+    known = {row.name.casefold(): row for row in ROWS}
+    for method in list_distillers():
+        title = TITLES.get(method, method)
+        known.setdefault(title.casefold(), Row(title, method))
+        known.setdefault(f"kc-{title}".casefold(), Row(f"KC-{title}", method, condensed=True))
+    if name.casefold() not in known:
+        check_choice("row", name, [row.name for row in known.values()])
+    return known[name.casefold()]
+
 
 NEGATIVES, OF_IMAGES = 16_384, 50_000
 """Negatives per sample of contrastive methods, and the training images they are drawn from."""
