@@ -1,4 +1,4 @@
-"""Lesson 07, does it work with other distillers? Its exercises, then its pictures: one per family of methods, and the zoo."""
+"""Lesson 07, any distiller: its exercises, then its pictures of what methods compare, and of the zoo."""
 
 from collections.abc import Mapping, Sequence
 

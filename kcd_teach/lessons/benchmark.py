@@ -1,4 +1,4 @@
-"""Lesson 08, does it hold at full scale? Exercises: the seeds that a claim needs, and the runs that are left."""
+"""Lesson 08, the benchmark: exercises on the seeds that a claim needs, and on the runs that are left."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Lesson 04, how can the student tell the teacher what to teach? Its exercises, then its pictures."""
+"""Lesson 04, EM feedback: its exercises, then its pictures of the bound and of who is kept, stage by stage."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Lesson 02, does every sample hold the same amount of knowledge? Its exercises, then its pictures."""
+"""Lesson 02, amount of knowledge: its exercises, then its pictures of how much the teacher has to say."""
 
 import math
 from collections.abc import Sequence

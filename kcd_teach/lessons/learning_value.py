@@ -1,4 +1,4 @@
-"""Lesson 03, is the same knowledge worth the same to every student, all the time? Its exercises, then its pictures."""
+"""Lesson 03, learning value: its exercises, then its pictures of what the student says, epoch by epoch."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""Lesson 01, what does a teacher know that labels don't? Its exercises, then its pictures."""
+"""Lesson 01, plain KD: its exercises, then its pictures of what a teacher knows that labels don't."""
 
 from collections.abc import Mapping, Sequence
 

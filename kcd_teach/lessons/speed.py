@@ -1,4 +1,4 @@
-"""The appendix on speed: its exercises, then its pictures of the views, the known answers and the time."""
+"""The appendix on speed: its exercises, then its pictures of views, known answers and time."""
 
 import re
 from collections.abc import Mapping, Sequence

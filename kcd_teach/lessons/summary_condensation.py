@@ -1,4 +1,4 @@
-"""Lesson 05, what happens to the knowledge that is not kept? Its exercises, then its pictures."""
+"""Lesson 05, summary condensation: its exercises, then its pictures of ranking, mixtures and schedule."""
 
 from collections.abc import Sequence
 

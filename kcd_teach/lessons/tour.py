@@ -1,4 +1,4 @@
-"""Lesson 00, what is KCD? Exercises: what condensing saves."""
+"""Lesson 00, the tour: exercises on what condensing saves."""
 
 import math
 from collections.abc import Sequence
