@@ -1,7 +1,6 @@
 """What every stored notebook must be, checked without running it; nbval runs them."""
 
 import ast
-import importlib
 import re
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import nbformat
 import pytest
 
 from kcd_teach.lessons import Exercise
+from tests.lessons.course import LESSONS
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 BOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -125,7 +125,7 @@ def test_asks_before_it_tells(path):
 
 @each
 def test_exercises_are_stubs_followed_by_their_check(path):
-    lesson = importlib.import_module(f"kcd_teach.lessons.{path.stem.partition('_')[2]}")
+    lesson = LESSONS[path.stem]
     cells = code_cells(path)
     stubs = [i for i, cell in enumerate(cells) if "exercise" in cell.metadata.get("tags", [])]
     assert 2 <= len(stubs) <= 4
