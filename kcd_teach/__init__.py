@@ -11,7 +11,7 @@
 - :mod:`kcd_teach.training`: the loop in which they meet
 - :mod:`kcd_teach.studies`: what was measured?
 - :mod:`kcd_teach.figures`, :mod:`kcd_teach.widgets`: what does it look like, and what if?
-- :mod:`kcd_teach.exercises`: did I get it?
+- :mod:`kcd_teach.lessons`: the exercises, predictions and pictures of each notebook
 """
 
 __version__ = "0.1.0"

@@ -1,3 +1,5 @@
+"""The pictures that several places show: an image, its alternative text, and a reading that follows the data."""
+
 import re
 from pathlib import Path
 
@@ -13,37 +15,15 @@ from kcd_teach.figures.style import ROLES
 from kcd_teach.statistics import Interval
 
 GENERATOR = np.random.default_rng(0)
+
 IMAGES = GENERATOR.integers(0, 256, (6, 1, 8, 8), dtype=np.uint8)
+
 VALUES = GENERATOR.random(300)
-STAGES = np.array([[0, 0, 0, 0], [0, 1, 2, 0], [0, 0, 1, 2]], dtype=np.int8)
+
 TABLE = {"one": {0: 80.0, 1: 81.0, 2: 82.0}, "two": {0: 83.0, 1: 84.5, 2: 85.0}}
-ZOO = {
-    "A": (TABLE["one"], {0: 81.0, 1: 82.1, 2: 82.9}),
-    "B": (TABLE["one"], {0: 79.0, 1: 83.0, 2: 82.0}),
-}
-
-PARTS = ("augment", "teacher", "student forward", "loss and backward", "optimiser", "bookkeeping")
-
-
-def of_setting(*milliseconds: float) -> dict:
-    return {"milliseconds per image": {p: {"median": ms} for p, ms in zip(PARTS, milliseconds, strict=True)}}
-
-
-def spread(median: float) -> dict[str, float]:
-    return {"median": median, "least": median - 0.1, "most": median + 0.1}
-
-
-PROFILE = {"R56>R20, store off": of_setting(1, 50, 20, 27, 1, 1), "R56>R20, warm store": of_setting(1, 0, 20, 27, 1, 1)}
-SPEED = {
-    "R56>R20: throughput of an epoch over bare steps": spread(0.97),
-    "R56>R20: images per second, cold store over torchdistill": spread(2.5),
-    "R56>R20: images per second, warm store over torchdistill": spread(4.5),
-    "bundled: time of KC-KD 70% over KD, store off": spread(0.86),
-    "bundled: time of KC-KD 70% over KD, warm store": spread(0.93),
-    "something else": spread(7.0),
-}
 
 RUNS = {"Student": {0: [10.0, 40.0]}, "KD": {0: [20.0, 50.0], 1: [21.0, 52.0]}, "KC-KD": {}}
+
 CELLS = {
     "A>B": {"KD": (52.0, Interval(51.0, 0.5, 3)), "KC-KD": (53.0, None)},
     "C>D": {"KD": (None, None), "KC-KD": (None, None)},
@@ -72,7 +52,6 @@ PICTURES = {
     "published_beside_ours at another scale": lambda: figures.published_beside_ours(
         CELLS, "title", apart="It differs."
     ),
-    "accuracy_by_condition": lambda: figures.accuracy_by_condition(TABLE, "two", "title"),
     "differences_to": lambda: figures.differences_to(TABLE, "one", "title"),
     "differences": lambda: figures.differences({"two": [0.5, 1.5]}, "one", "title"),
     "accuracy_against_cost": lambda: figures.accuracy_against_cost(
@@ -80,64 +59,25 @@ PICTURES = {
     ),
     "learning_curves": lambda: figures.learning_curves({"run": [10.0, 20.0]}, {"run": "kept"}, "it rises", "title"),
     "image_rows": lambda: figures.image_rows({"row": IMAGES}, {"row": ["x"] * 6}, "six images", "title"),
-    "soft_labels": lambda: figures.soft_labels(IMAGES[0], ["a", "b"], 0, {1.0: [0.9, 0.1], 4.0: [0.6, 0.4]}, "title"),
-    "mixtures": lambda: figures.mixtures(IMAGES[:2], IMAGES[2:4], IMAGES[4:6], [0.1, 0.3], "title"),
-    "ordered_curve": lambda: figures.ordered_curve(VALUES, "value, nats", "title"),
-    "distributions": lambda: figures.distributions(
-        {"a": VALUES, "b": VALUES**2}, "value (nats)", "b is lower", "title"
-    ),
     "agreement": lambda: figures.agreement({"a": VALUES, "b": VALUES**2, "c": -VALUES}, "title"),
     "scatter": lambda: figures.scatter(VALUES, VALUES**2, "x", "y", "title", {"some": np.array([1, 2])}),
-    "trajectories": lambda: figures.trajectories({"a": GENERATOR.random((5, 4))}, 1.0, "title"),
-    "shares": lambda: figures.shares({"a": 70.0, "b": 30.0}, "title"),
-    "ranking": lambda: figures.ranking(VALUES, (VALUES < 0.5).astype(np.int8) * 2, "title"),
-    "schedule": lambda: figures.schedule([10, 8, 6], 0.8),
-    "kept_through_stages": lambda: figures.kept_through_stages(STAGES, "title"),
-    "tap_map": lambda: figures.tap_map(
-        IMAGES[0],
-        {side: [IMAGES[0, 0], IMAGES[1, 0], VALUES[:6], VALUES[:3]] for side in ("teacher", "student")},
-        {side: ["1 × 8 × 8", "1 × 8 × 8", "6", "3"] for side in ("teacher", "student")},
-        {"one": {"A": (["logits"], False)}, "self-made": {"B": (["f0", "f1"], False), "C": (["f1", "pooled"], True)}},
-        "title",
-    ),
-    "predictions_beside": lambda: figures.predictions_beside(
-        IMAGES[0], ["a", "b"], 0, {"teacher": VALUES[:2], "student": VALUES[2:4]}, "title"
-    ),
-    "attention_maps": lambda: figures.attention_maps(
-        IMAGES[:2], {"teacher": [IMAGES[:2, 0]] * 2, "student": [IMAGES[2:4, 0]] * 2}, "they differ", "title"
-    ),
-    "relations": lambda: figures.relations(
-        {"A": {"teacher": np.eye(4), "student": np.ones((4, 4)) / 4}}, ["a", "b"], "one is sharper", "title"
-    ),
-    "contrast_scores": lambda: figures.contrast_scores(
-        {"before": (VALUES[:9], VALUES.reshape(-1, 6)[:9]), "after": (VALUES[:9] + 1, VALUES.reshape(-1, 6)[:9])},
-        "title",
-    ),
-    "rotated_views": lambda: figures.rotated_views(
-        IMAGES[:3], IMAGES, VALUES[:18].reshape(3, 6), 1, "one of three is recognised", "title"
-    ),
-    "method_zoo": lambda: figures.method_zoo(ZOO, {"first": ["A"], "second": ["B"]}, 0.85, "title", "* a note"),
-    "epoch_profile": lambda: figures.epoch_profile(PROFILE, "title"),
-    "precision_ratios": lambda: figures.precision_ratios({"small": 0.9, "large": 0.4}, True, "title"),
-    "precision_ratios where it is emulated": lambda: figures.precision_ratios({"small": 12.5}, False, "title"),
-    "speed_ratios": lambda: figures.speed_ratios(SPEED, 5, "title"),
-    "all_views": lambda: figures.all_views(np.resize(IMAGES, (3, 3, 2, 8, 8)), "title"),
-    "known_answers": lambda: figures.known_answers({"one": [0.0, 0.5], "two": [0.75]}, 2, 4, "title"),
-    "asked_in_stages": lambda: figures.asked_in_stages([10, 8, 6], [0, 2, 2], 10, "title"),
-    "published_gains": lambda: figures.published_gains({"A": [0.5, 0.7]}, {"A": [-0.1, 0.2, 0.3]}, "title"),
 }
 
 
-@pytest.mark.parametrize("name", PICTURES)
-def test_picture_has_image_alternative_text_and_reading(name, tmp_path):
-    picture = PICTURES[name]()
-    picture.save(tmp_path / "picture.png")
-    assert min(Image.open(tmp_path / "picture.png").size) > 150
+def look_at(picture: figures.Picture, folder: Path) -> None:
+    """Everything that each picture must have."""
+    picture.save(folder / "picture.png")
+    assert min(Image.open(folder / "picture.png").size) > 150
     bundle = picture._repr_mimebundle_()
     assert set(bundle) == {"image/png", "text/html", "text/plain"}
     assert len(picture.alt.split()) >= 5
     assert picture.reading.strip()
     assert "Reading: " + picture.reading in bundle["text/plain"]
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_picture_has_image_alternative_text_and_reading(name, tmp_path):
+    look_at(PICTURES[name](), tmp_path)
 
 
 def test_the_same_data_give_the_same_words():
@@ -219,59 +159,6 @@ def test_a_picture_is_saved_whole_as_its_ending_says(ending, start, tmp_path):
         picture.save(tmp_path / "picture.jpg")
 
 
-def test_the_zoo_counts_what_is_clear_and_what_chance_would_give():
-    reading = PICTURES["method_zoo"]().reading
-    assert "ahead by more than the noise: A (+1.00 ± 0.25); behind by more than the noise: none" in reading
-    assert "1 of 2 intervals leave out zero; without any true difference 0.10 would on average, and 10 %" in reading
-    assert "The mean of all differs by +0.67 ± 1.98." in reading
-    assert "costs 85 % of the presentations" in reading
-
-
-def test_the_pooled_score_of_a_contrast_is_a_share_of_pairs_won():
-    own, others = np.array([0.5, 0.9]), np.array([[0.1, 0.6], [0.2, 0.3]])
-    picture = figures.contrast_scores({"now": (own, others)}, "title")
-    assert "now the own sample scores above 75 % of the others" in picture.reading
-
-
-def test_the_profile_says_what_is_saved():
-    reading = PICTURES["epoch_profile"]().reading
-    assert "R56 → R20 50 % when asked and 0.0 % when looked up, which leaves 50 % of the time" in reading
-    assert "Augmenting, updating and bookkeeping together take 3.0 to 6.0 %." in reading
-
-
-def test_precision_is_timed_on_the_device_at_hand():
-    with_it, without = (PICTURES[f"precision_ratios{which}"]().reading for which in ("", " where it is emulated"))
-    assert with_it == (
-        "This device has instructions for bfloat16. A step in it takes, measured by one in float32: 0.90 (small), "
-        "0.40 (large)."
-    )
-    assert without.startswith("This device has no instructions for bfloat16 and emulates it. A step in it takes")
-
-
-def test_the_ratios_are_sorted_by_what_they_are_beside():
-    reading = PICTURES["speed_ratios"]().reading
-    assert "An epoch keeps 0.97 to 0.97 of the pace of its bare arithmetic" in reading
-    assert "2.50 to 2.50 times the images per second of public code with the teacher asked and 4.50 to 4.50" in reading
-    assert "KC-KD takes 0.86 to 0.86 of KD's time when the teacher is asked, 0.93 to 0.93" in reading
-
-
-def test_views_that_look_alike_are_counted_once():
-    views = np.arange(18, dtype=np.uint8).reshape(3, 3, 2, 1, 1).repeat(4, axis=-1)
-    assert "Of 18 views of this image, 18 are different" in figures.all_views(views, "title").reading
-    assert "Of 18 views of this image, 9 are different" in figures.all_views(views // 2, "title").reading
-
-
-def test_known_answers_are_held_against_theory():
-    assert "no epoch is further than 0.0 points" in PICTURES["known_answers"]().reading
-    off = figures.known_answers({"one": [0.0, 0.25], "two": [0.75]}, 2, 4, "title").reading
-    assert "one 12 %, two 75 %; no epoch is further than 25.0 points" in off
-
-
-def test_mixtures_are_counted_over_all_stages():
-    reading = PICTURES["asked_in_stages"]().reading
-    assert "Of 10 samples, 80.0 % are shown on average; for 13.3 % the teacher is asked" in reading
-
-
 def test_table_is_html_for_any_theme_and_stable_text():
     table = figures.Table(["name", "number"], [["<a>", "1"], ["", "22"]], "A caption.", right=(1,))
     bundle = table._repr_mimebundle_()
@@ -299,13 +186,9 @@ def test_a_wide_table_scrolls_and_shows_what_is_empty():
     assert not re.search(r"[^-]color:", page)
 
 
-def test_comes_back_is_dropped_first_and_in_later():
-    assert figures.comes_back(STAGES).tolist() == [False, False, True, False]
-
-
 def test_drawing_leaves_the_settings_of_matplotlib_alone():
     before = dict(mpl.rcParams)
-    PICTURES["schedule"]()
+    PICTURES["agreement"]()
     assert dict(mpl.rcParams) == before
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from kcd_teach import exercises
+from kcd_teach.lessons import Exercise
+from tests.lessons.course import LESSONS
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 BOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -124,16 +125,17 @@ def test_asks_before_it_tells(path):
 
 @each
 def test_exercises_are_stubs_followed_by_their_check(path):
+    lesson = LESSONS[path.stem]
     cells = code_cells(path)
     stubs = [i for i, cell in enumerate(cells) if "exercise" in cell.metadata.get("tags", [])]
     assert 2 <= len(stubs) <= 4
     for i in stubs:
         name = cells[i].metadata["exercise"]
-        assert isinstance(getattr(exercises, name), exercises.Exercise)
+        assert isinstance(getattr(lesson, name), Exercise)
         assert f"def {name}(" in cells[i].source
         assert "return TODO" in cells[i].source
         assert "check" in cells[i + 1].metadata["tags"]
-        assert f"exercises.{name}.check({name})" in cells[i + 1].source
+        assert f"lesson.{name}.check({name})" in cells[i + 1].source
 
 
 @each

@@ -6,7 +6,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from kcd_teach import exercises
+from tests.lessons.course import LESSONS
 
 BOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 
@@ -14,11 +14,12 @@ BOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 @pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
 def test_runs_with_every_exercise_solved(path):
     book = nbformat.read(path, as_version=4)
+    lesson = LESSONS[path.stem]
     names = []
     for cell in book.cells:
         if "exercise" in cell.metadata.get("tags", []):
             names.append(cell.metadata["exercise"])
-            cell.source = getattr(exercises, names[-1]).solution
+            cell.source = getattr(lesson, names[-1]).solution
     NotebookClient(book, kernel_name="python3", timeout=300, resources={"metadata": {"path": path.parent}}).execute()
     checks = [cell for cell in book.cells if "check" in cell.metadata.get("tags", [])]
     printed = ["".join(output.get("text", "") for output in cell.outputs) for cell in checks]

@@ -1,4 +1,4 @@
-"""Pictures of runs: accuracy by condition, paired differences, accuracy against cost, learning curves."""
+"""Pictures of runs: paired differences, accuracy against cost, learning curves."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,7 @@ from kcd_teach.figures.picture import Picture
 from kcd_teach.figures.style import ROLES, colour, new_figure, styled
 from kcd_teach.statistics import interval, paired_differences, verdict
 
-Table = Mapping[str, Mapping[int, float]]
+Accuracies = Mapping[str, Mapping[int, float]]
 """Condition -> seed -> accuracy in percent."""
 
 
@@ -19,23 +19,18 @@ def dots_and_interval(axes: Axes, row: int, values: Sequence[float], tint: str) 
     jitter = np.resize([-0.16, 0.0, 0.16, -0.08, 0.08] if found.n > 1 else [0.0], len(values))
     axes.plot(values, row + jitter, "o", markersize=5, color=tint, alpha=0.55, markeredgewidth=0)
     half = 0.0 if found.n == 1 else found.half_width
-    axes.errorbar(found.mean, row, xerr=half, fmt="|", markersize=16, markeredgewidth=2.5, capsize=4,
-                  elinewidth=2, color=tint, zorder=5)  # fmt: skip
-
-
-@styled
-def accuracy_by_condition(table: Table, highlight: str, title: str) -> Picture:
-    """Accuracy of every run, one row per condition; ``highlight`` is drawn in the student's colour."""
-    figure, (axes,) = new_figure(7.2, 0.9 + 0.42 * len(table))
-    for row, (name, runs) in enumerate(table.items()):
-        dots_and_interval(axes, row, list(runs.values()), colour("student" if name == highlight else "teacher"))
-    label_rows(axes, list(table))
-    axes.set(title=title, xlabel="test accuracy after the last epoch (%)")
-    best = max(table, key=lambda name: interval(list(table[name].values())).mean)
-    seeds = sorted({seed for runs in table.values() for seed in runs})
-    reading = "; ".join(f"{name} {interval(list(runs.values()))}" for name, runs in table.items())
-    alt = f"One row per condition with a dot per run and a 95 % interval; {best} has the highest mean accuracy."
-    return Picture(figure, alt, f"{reading}. Seeds {seeds[0]} to {seeds[-1]}, percent, mean ± 95 % interval.")
+    axes.errorbar(
+        found.mean,
+        row,
+        xerr=half,
+        fmt="|",
+        markersize=16,
+        markeredgewidth=2.5,
+        capsize=4,
+        elinewidth=2,
+        color=tint,
+        zorder=5,
+    )
 
 
 def label_rows(axes: Axes, names: Sequence[str]) -> None:
@@ -47,7 +42,7 @@ def label_rows(axes: Axes, names: Sequence[str]) -> None:
 
 
 @styled
-def differences_to(table: Table, baseline: str, title: str) -> Picture:
+def differences_to(table: Accuracies, baseline: str, title: str) -> Picture:
     """Difference of every condition to ``baseline``, paired by seed, with a verdict for each."""
     others = [name for name in table if name != baseline]
     return differences({name: paired_differences(table[name], table[baseline]) for name in others}, baseline, title)
@@ -89,8 +84,16 @@ def accuracy_against_cost(families: Mapping[str, Mapping[float, Mapping[int, flo
         found = [interval(list(points[cost].values())) for cost in costs]
         # A little to the side, so that intervals at the same cost can be told apart.
         shift = 0.4 * (list(families).index(name) - (len(families) - 1) / 2)
-        axes.errorbar([100 * cost + shift for cost in costs], [f.mean for f in found], [f.half_width for f in found],
-                      marker=marker, markersize=7, capsize=4, color=colour(role), label=name)  # fmt: skip
+        axes.errorbar(
+            [100 * cost + shift for cost in costs],
+            [f.mean for f in found],
+            [f.half_width for f in found],
+            marker=marker,
+            markersize=7,
+            capsize=4,
+            color=colour(role),
+            label=name,
+        )
         for cost in costs:
             runs = list(points[cost].values())
             axes.plot([100 * cost + shift] * len(runs), runs, ".", color=colour(role), alpha=0.35, zorder=1)
@@ -99,11 +102,16 @@ def accuracy_against_cost(families: Mapping[str, Mapping[float, Mapping[int, flo
     axes.legend(loc="lower right")
     texts = [
         f"{name} {' and '.join(f'{interval(list(points[cost].values()))} at {100 * cost:.0f} %' for cost in ends)}"
-        for name, points in families.items() for ends in [sorted({max(points), min(points)}, reverse=True)]
-    ]  # fmt: skip
+        for name, points in families.items()
+        for ends in [sorted({max(points), min(points)}, reverse=True)]
+    ]
     alt = "Test accuracy against cost, cheaper to the left, with 95 % intervals: " + ", ".join(families) + "."
-    return Picture(figure, alt, f"Accuracy in percent at the highest and lowest cost: {'; '.join(texts)}. "
-                   "Marks of one cost stand a little apart.")  # fmt: skip
+    return Picture(
+        figure,
+        alt,
+        f"Accuracy in percent at the highest and lowest cost: {'; '.join(texts)}. "
+        "Marks of one cost stand a little apart.",
+    )
 
 
 @styled

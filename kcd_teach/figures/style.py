@@ -1,4 +1,4 @@
-"""One visual language: a colour, a marker and a hatch for every role, the same everywhere."""
+"""The visual language: a colour, a marker and a hatch for every role, the same everywhere."""
 
 import functools
 from collections.abc import Callable
@@ -94,3 +94,8 @@ def new_mosaic(
     figure = Figure(figsize=(width, height), layout="constrained")
     axes: dict[str, Axes] = figure.subplot_mosaic(mosaic, height_ratios=height_ratios)  # type: ignore[arg-type]
     return figure, axes
+
+
+def headline(figure: Figure, title: str) -> None:
+    """The title of a figure of several panels, at its left as that of a single one."""
+    figure.suptitle(title, fontsize=12, fontweight="bold", x=0.01, ha="left")

@@ -35,8 +35,10 @@ class Stack:
     @property
     def html(self) -> str:
         """Its lines as HTML."""
-        texts = [f"<b>{html.escape(line)}</b>" if i in self.strong else html.escape(line)
-                 for i, line in enumerate(self.lines)]  # fmt: skip
+        texts = [
+            f"<b>{html.escape(line)}</b>" if i in self.strong else html.escape(line)
+            for i, line in enumerate(self.lines)
+        ]
         return "<br>".join([texts[0], *(f'<span style="{_SMALL}">{text}</span>' for text in texts[1:])])
 
 
@@ -59,9 +61,13 @@ class Table:
     """
 
     def __init__(
-        self, headers: Sequence[str], rows: Sequence[Sequence[str | Stack]], caption: str, right: Sequence[int] = (),
+        self,
+        headers: Sequence[str],
+        rows: Sequence[Sequence[str | Stack]],
+        caption: str,
+        right: Sequence[int] = (),
         wide: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         uneven = [row for row in rows if len(row) != len(headers)]
         if uneven:
             raise ValueError(f"every row needs {len(headers)} texts, one per header, got {list(uneven[0])}")
@@ -98,8 +104,10 @@ class Table:
         table = [self.headers, *([str(cell) for cell in row] for row in self.rows)]
         widths = [max(len(row[i]) for row in table) for i in range(len(self.headers))]
         lines = [
-            "  ".join(text.rjust(w) if i in self.right else text.ljust(w)
-                      for i, (text, w) in enumerate(zip(row, widths, strict=True))).rstrip()
+            "  ".join(
+                text.rjust(w) if i in self.right else text.ljust(w)
+                for i, (text, w) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
             for row in table
-        ]  # fmt: skip
+        ]
         return "\n".join([self.caption, *lines])

@@ -1,4 +1,4 @@
-"""Exercises of notebook 08: how many seeds does a claim need, and which runs are left?"""
+"""Lesson 08, the benchmark: exercises on the seeds that a claim needs, and on the runs that are left."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -6,7 +6,7 @@ from typing import Any
 
 from scipy import stats
 
-from kcd_teach.exercises.exercise import Exercise
+from kcd_teach.lessons.exercise import Exercise
 
 
 def _first(narrow_enough: Callable[[int], bool]) -> int:
@@ -72,6 +72,7 @@ def _same(config: Config, other: Config, names: Sequence[str]) -> bool:
 
 
 _PLAN = [{"row": row, "seed": seed, "epochs": 240} for row in ("KD", "KC-KD") for seed in (0, 1)]
+
 _OTHER = [{**config, "epochs": 24} for config in _PLAN]
 
 runs_left = Exercise(

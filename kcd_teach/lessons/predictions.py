@@ -1,4 +1,4 @@
-"""What will happen? Guesses that are written down before the results are seen."""
+"""Guesses that are written down before the results are seen."""
 
 import textwrap
 from collections.abc import Sequence

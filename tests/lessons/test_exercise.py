@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from kcd_teach.exercises import TODO, Exercise, WrongAnswer
+from kcd_teach.lessons import TODO, Exercise, WrongAnswer
 
 
 def shares(values, scale):

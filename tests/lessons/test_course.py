@@ -5,15 +5,18 @@ import copy
 import io
 import itertools
 import re
+from pathlib import Path
 
 import pytest
 import torch
 
-from kcd_teach import exercises
+import kcd_teach
 from kcd_teach.condensation import Condenser, prediction_entropy
-from kcd_teach.exercises import ALL, TODO, WrongAnswer
-from kcd_teach.exercises.compare import changed, first_difference
+from kcd_teach.lessons import TODO, WrongAnswer, em_feedback, knowledge_amount, learning_value, summary_condensation
+from kcd_teach.lessons.exercise import changed, first_difference
+from tests.lessons.course import EXERCISES, LESSONS
 
+ALL = list(EXERCISES.values())
 NAMES = [exercise.name for exercise in ALL]
 MISTAKES = [
     pytest.param(exercise, text, id=f"{exercise.name}-{number}")
@@ -36,11 +39,18 @@ def answer_of(exercise):
     return names[exercise.name]
 
 
-def test_every_exercise_is_exposed_by_its_name():
+def test_every_lesson_has_exercises_under_their_own_names():
     assert len(set(NAMES)) == len(ALL) == 20
-    for exercise in ALL:
-        assert getattr(exercises, exercise.name) is exercise
-        assert exercise.name in exercises.__all__
+    assert list(EXERCISES) == NAMES
+    for lesson in LESSONS.values():
+        assert any(exercise in vars(lesson).values() for exercise in ALL)
+
+
+def test_only_notebooks_lean_on_a_lesson():
+    package = Path(kcd_teach.__file__).parent
+    others = [path for path in package.rglob("*.py") if package / "lessons" not in path.parents]
+    leaning = [path for path in others if re.search(r"^\s*(from|import) kcd_teach.lessons", path.read_text(), re.M)]
+    assert leaning == []
 
 
 @each
@@ -201,7 +211,7 @@ def test_update_in_place_is_refused():
         value[ids] += (entropies - value[ids]) / frequency[ids]
         return value, frequency
 
-    assert "changed its argument `value` and `frequency` in place" in refusal(exercises.update, in_place)
+    assert "changed its argument `value` and `frequency` in place" in refusal(em_feedback.update, in_place)
 
 
 def test_zeroing_the_gaps_in_place_is_refused():
@@ -210,12 +220,12 @@ def test_zeroing_the_gaps_in_place_is_refused():
         history[~shown] = 0
         return history.sum(dim=0) / shown.sum(dim=0).clamp(min=1)
 
-    assert "changed its argument `history` in place" in refusal(exercises.running_mean, in_place)
+    assert "changed its argument `history` in place" in refusal(learning_value.running_mean, in_place)
 
 
 def test_entropy_agrees_with_that_of_logits():
     logits = torch.linspace(-3, 5, 12).reshape(3, 4)
-    ours = exercises.entropy.reference(logits.softmax(dim=1))
+    ours = knowledge_amount.entropy.reference(logits.softmax(dim=1))
     assert torch.allclose(ours, prediction_entropy(logits), atol=1e-6)
 
 
@@ -224,9 +234,9 @@ def test_keep_update_and_pair_together_are_the_condenser():
     ids, entropies = torch.tensor([0, 1, 2, 3]), torch.tensor([0.1, 0.9, 0.5, 0.3])
     condenser.record(ids, entropies)
     condenser.end_epoch()
-    value, frequency = answer_of(exercises.update)(torch.zeros(4).double(), torch.zeros(4).long(), ids, entropies)
-    ranking = answer_of(exercises.keep)(value, frequency, 0.03, 4)
-    boundary, partners = answer_of(exercises.pair)(ranking, 4, 2)
+    value, frequency = answer_of(em_feedback.update)(torch.zeros(4).double(), torch.zeros(4).long(), ids, entropies)
+    ranking = answer_of(em_feedback.keep)(value, frequency, 0.03, 4)
+    boundary, partners = answer_of(summary_condensation.pair)(ranking, 4, 2)
     assert torch.equal(ranking[:2], condenser.active)
     assert torch.equal(boundary, condenser.mixture.boundary)
     assert torch.equal(partners, condenser.mixture.partners)

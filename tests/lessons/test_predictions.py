@@ -2,7 +2,7 @@
 
 import pytest
 
-from kcd_teach.predictions import Predictions
+from kcd_teach.lessons import Predictions
 
 OPTIONS = ["rises", "falls", "stays as it is"]
 

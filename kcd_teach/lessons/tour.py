@@ -1,10 +1,10 @@
-"""Exercises of notebook 00: what does condensing save?"""
+"""Lesson 00, the tour: exercises on what condensing saves."""
 
 import math
 from collections.abc import Sequence
 
 from kcd_teach.condensation import paper_counts, relative_cost, released_counts
-from kcd_teach.exercises.exercise import Exercise
+from kcd_teach.lessons.exercise import Exercise
 
 
 def _presentations(counts: Sequence[int], epochs_per_stage: int) -> float:

@@ -1,11 +1,15 @@
-"""Exercises of notebook 02: does every sample hold the same amount of knowledge?"""
+"""Lesson 02, amount of knowledge: its exercises, then its pictures of how much the teacher has to say."""
 
 import math
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from kcd_teach.exercises.exercise import Exercise
+from kcd_teach.figures.picture import Picture
+from kcd_teach.figures.style import colour, new_figure, styled
+from kcd_teach.lessons.exercise import Exercise
 
 
 def _entropy(probabilities: Tensor) -> Tensor:
@@ -120,3 +124,54 @@ doubtful = Exercise(
             return torch.nonzero(of_label < 0.5 * favourite).flatten()
     """,
 )
+
+
+@styled
+def ordered_curve(values: np.ndarray, unit: str, title: str) -> Picture:
+    """All samples from the most to the least, as one falling curve; the upper half of the range is shaded."""
+    ordered = np.sort(values)[::-1]
+    half = ordered[0] / 2
+    above = float((values > half).mean())
+    figure, (axes,) = new_figure(7.2, 3.4)
+    position = 100 * np.arange(len(ordered)) / len(ordered)
+    axes.fill_between(position, ordered, color=colour("kept"), alpha=0.18)
+    axes.plot(position, ordered, color=colour("kept"))
+    axes.axhline(half, color=colour("teacher"), linestyle=":", linewidth=1)
+    axes.annotate("half of the largest", (1, half), va="bottom", fontsize=9)
+    axes.set(title=title, xlabel="samples, from most to least (%)", ylabel=unit, xlim=(0, 100), ylim=(0, None))
+    median = float(np.median(values))
+    alt = f"A falling curve of {len(values):,} values; {100 * above:.0f} % of them lie above half of the largest."
+    return Picture(
+        figure,
+        alt,
+        f"{100 * above:.0f} % of the {len(values):,} samples hold more than half of the largest "
+        f"value ({ordered[0]:.2f} {unit.split(',')[-1].strip()}); the median is {median:.2f}.",
+    )
+
+
+@styled
+def per_class(values: np.ndarray, labels: np.ndarray, classes: Sequence[str], unit: str, title: str) -> Picture:
+    """The spread of values in every class, from the class with the largest median to the smallest.
+
+    A dot is the median of a class, its thick bar the middle half, its thin line 90 % of the samples.
+    """
+    spread = np.array([np.percentile(values[labels == c], [5, 25, 50, 75, 95]) for c in range(len(classes))])
+    order = [int(c) for c in np.argsort(-spread[:, 2], kind="stable")]
+    names = [classes[c] for c in order]
+    lowest, low, middle, high, highest = spread[order].T
+    rows = np.arange(len(names))
+    figure, (axes,) = new_figure(7.2, 1.0 + 0.28 * len(names))
+    axes.hlines(rows, lowest, highest, color=colour("kept"), linewidth=1.2, label="90 % of the samples")
+    axes.hlines(rows, low, high, color=colour("kept"), linewidth=7, alpha=0.45, label="the middle half")
+    axes.plot(middle, rows, "o", color=colour("kept"), markersize=7, label="median")
+    axes.axvline(float(np.median(values)), color=colour("dropped"), linestyle=":", linewidth=1.4, label="all classes")
+    axes.set_yticks(rows, names)
+    axes.invert_yaxis()
+    axes.set(title=title, xlabel=unit)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    alt = f"Median, middle half and 90 % range of {unit} per class, largest median on top: {', '.join(names)}."
+    return Picture(
+        figure,
+        alt,
+        f"The largest medians are those of {', '.join(names[:3])}; the smallest those of {' and '.join(names[-2:])}.",
+    )

@@ -1,10 +1,15 @@
-"""Exercises of notebook 03: is the same knowledge worth the same to every student, all the time?"""
+"""Lesson 03, learning value: its exercises, then its pictures of what the student says, epoch by epoch."""
 
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from kcd_teach.condensation import ValueRecord
-from kcd_teach.exercises.exercise import Exercise
+from kcd_teach.figures.picture import Picture
+from kcd_teach.figures.style import ROLES, colour, new_figure, styled
+from kcd_teach.lessons.exercise import Exercise
 
 _NAN = float("nan")
 
@@ -120,3 +125,40 @@ learned_epoch = Exercise(
             return torch.where(last_wrong == len(correct), 0, last_wrong + 1)
     """,
 )
+
+_TINTS = ("kept", "student", "mixed", "dropped", "teacher")
+
+
+@styled
+def trajectories(groups: Mapping[str, np.ndarray], largest: float, title: str, bands: bool = True) -> Picture:
+    """Entropy through the epochs, [n, E] nats per group: the median as a line, the middle half as a band if wanted."""
+    figure, (axes,) = new_figure(7.2, 3.9)
+    ends: list[str] = []
+    for (name, history), role in zip(groups.items(), _TINTS, strict=False):
+        epochs = np.arange(1, history.shape[1] + 1)
+        low, middle, high = np.nanpercentile(history, [25, 50, 75], axis=0)
+        if bands:
+            axes.fill_between(epochs, low, high, color=colour(role), alpha=0.15)
+        axes.plot(epochs, middle, ROLES[role].line, color=colour(role), label=f"{name} ({len(history):,})")
+        ends.append(f"{name} {middle[0]:.2f} to {middle[-1]:.2f}")
+    axes.axhline(largest, color=colour("teacher"), linestyle=":", linewidth=1)
+    axes.annotate("no idea: ln C", (1, largest), va="bottom", fontsize=9)
+    axes.set(title=title, xlabel="epoch", ylabel="student's entropy (nats)", ylim=(0, 1.12 * largest))
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    band = " with the middle half of samples as a band" if bands else ""
+    alt = f"Median entropy per epoch{band}, for {', '.join(groups)}."
+    return Picture(figure, alt, f"Median entropy from the first to the last epoch, nats: {'; '.join(ends)}.")
+
+
+@styled
+def shares(groups: Mapping[str, float], title: str) -> Picture:
+    """How a whole is divided, percent, as one bar per part."""
+    figure, (axes,) = new_figure(7.2, 0.8 + 0.4 * len(groups))
+    names: Sequence[str] = list(groups)
+    axes.barh(names, [groups[name] for name in names], color=[colour(role) for role in _TINTS[: len(names)]])
+    for row, name in enumerate(names):
+        axes.annotate(f" {groups[name]:.1f} %", (groups[name], row), va="center", fontsize=9.5)
+    axes.invert_yaxis()
+    axes.set(title=title, xlabel="share of the samples (%)")
+    reading = ", ".join(f"{name} {value:.1f} %" for name, value in groups.items())
+    return Picture(figure, f"Bars of the shares of {', '.join(names)}.", reading + ".")

@@ -1,11 +1,17 @@
-"""Exercises of notebook 05: what happens to the knowledge that is not kept?"""
+"""Lesson 05, summary condensation: its exercises, then its pictures of ranking, mixtures and schedule."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from kcd_teach import views
-from kcd_teach.condensation import paper_coefficients, partition, released_coefficients
-from kcd_teach.exercises.exercise import Exercise
+from kcd_teach.condensation import DROPPED, KEPT, MIXED, ROLES, paper_coefficients, partition, released_coefficients
+from kcd_teach.figures.picture import Picture
+from kcd_teach.figures.samples import Images, RankingPlot, SchedulePlot, show_image
+from kcd_teach.figures.style import headline, new_figure, styled
+from kcd_teach.lessons.exercise import Exercise
 
 
 def _pair(ranking: Tensor, previous: int, kept: int) -> tuple[Tensor, Tensor]:
@@ -154,3 +160,53 @@ blend = Exercise(
             return mixed.round().to(torch.uint8)
     """,
 )
+
+
+@styled
+def ranking(score: np.ndarray, role: np.ndarray, title: str) -> Picture:
+    """The ranking with its partition: who is kept, mixed and dropped; score [N] in nats, role int8 [N]."""
+    figure, (axes,) = new_figure(7.2, 3.4)
+    counts = [int((role == code).sum()) for code in (KEPT, MIXED, DROPPED)]
+    kept, mixed, _ = (100 * count / len(role) for count in counts)
+    RankingPlot(axes).update(np.sort(score)[::-1], kept, mixed)
+    axes.set_title(title)
+    means = [float(score[role == code].mean()) if count else 0.0 for code, count in enumerate(counts)]
+    reading = "; ".join(
+        f"{count:,} {name}, mean score {mean:.2f} nats" for count, name, mean in zip(counts, ROLES, means, strict=True)
+    )
+    alt = "Falling curve of scores, the area below it coloured by role: kept left, mixed in between, dropped right."
+    return Picture(figure, alt, reading + ".")
+
+
+@styled
+def mixtures(boundary: Images, partners: Images, mixed: Images, coefficients: Sequence[float], title: str) -> Picture:
+    """Boundary samples, the dropped samples blended into them, and the result, one column per pair."""
+    count = len(boundary)
+    figure, axes = new_figure(max(1.05 * count, 6), 3.9, 3, count)
+    headline(figure, title)
+    rows = (
+        ("boundary", boundary, "kept", [""] * count),
+        ("+ partner", partners, "dropped", [f"{100 * c:.0f} %" for c in coefficients]),
+        ("= mixture", mixed, "mixed", [""] * count),
+    )
+    for row, (name, images, role, captions) in enumerate(rows):
+        for column in range(count):
+            show_image(axes[row * count + column], images[column], captions[column], role)
+        axes[row * count].set_ylabel(name, fontsize=10, rotation=0, ha="right", va="center", labelpad=8)
+    alt = "Columns of three images: a boundary sample, the dropped sample blended into it, and their mixture."
+    low, high = 100 * min(coefficients), 100 * max(coefficients)
+    return Picture(
+        figure,
+        alt,
+        f"Of {count} pairs from strong to weak rank, the partner's share grows "
+        f"from {low:.0f} % to {high:.0f} %; the label stays that of the boundary sample.",
+    )
+
+
+@styled
+def schedule(counts: Sequence[int], cost: float) -> Picture:
+    """How many samples each stage shows, and what the whole run costs relative to plain KD."""
+    figure, (axes,) = new_figure(5.6, 3.0)
+    SchedulePlot(axes).update(counts, cost)
+    reading = f"The last of {len(counts)} stages keeps {100 * counts[-1] / counts[0]:.0f} %, the run costs {100 * cost:.1f} %."
+    return Picture(figure, "Steps falling from all samples to the final ratio, one per stage.", reading)

@@ -1,0 +1,234 @@
+"""Pictures of samples: their images, how their values are ordered and agree, how many each stage shows."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.patches import Polygon, Rectangle
+from scipy import stats
+from seaborn.utils import relative_luminance
+
+from kcd_teach.condensation import ROLES
+from kcd_teach.figures.picture import Picture
+from kcd_teach.figures.style import ROLES as LOOKS
+from kcd_teach.figures.style import VALUE_MAP, colour, headline, new_figure, styled
+
+Images = np.ndarray
+"""uint8 [n, C, H, W], C = 1 or 3."""
+
+
+def show_image(axes: Axes, image: np.ndarray, caption: str = "", frame: str | None = None) -> None:
+    """Draw one image, uint8 [C, H, W], with a caption below and a frame in the colour of a role."""
+    pixels = np.asarray(image)
+    shown = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
+    axes.imshow(shown, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+    axes.set_xlabel(caption, fontsize=8.5)
+    for spine in axes.spines.values():
+        spine.set(visible=frame is not None, color=colour(frame) if frame else "white", linewidth=3)
+
+
+def tile_rows(rows: Sequence[Images], roles: Sequence[Sequence[str]], columns: int, border: int = 2) -> np.ndarray:
+    """Rows of images in frames of their roles' colours, as one picture, uint8 [h, w, 3]; missing ones are white."""
+    side = rows[0].shape[-1] + 2 * border
+    canvas = np.full((len(rows) * (side + border), columns * (side + border), 3), 255, dtype=np.uint8)
+    for row, (images, names) in enumerate(zip(rows, roles, strict=True)):
+        for column, (image, name) in enumerate(zip(images, names, strict=True)):
+            tile = np.empty((side, side, 3), dtype=np.uint8)
+            tile[:] = [int(colour(name)[i : i + 2], 16) for i in (1, 3, 5)]
+            tile[border:-border, border:-border] = image.transpose(1, 2, 0)
+            top, left = row * (side + border), column * (side + border)
+            canvas[top : top + side, left : left + side] = tile
+    return canvas
+
+
+class TilePlot:
+    """Rows of small images, framed by the role each one has."""
+
+    def __init__(self, axes: Axes, rows: Sequence[str], columns: int, side: int) -> None:
+        self._columns = columns
+        empty = np.zeros((0, 1, side, side), dtype=np.uint8)
+        canvas = tile_rows([empty] * len(rows), [[]] * len(rows), columns)
+        self._picture = axes.imshow(canvas, interpolation="nearest")
+        axes.set(xticks=[], yticks=(np.arange(len(rows)) + 0.5) * len(canvas) / len(rows), yticklabels=rows)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        self._nothing = [
+            axes.text(
+                0.01,
+                height,
+                "none",
+                va="center",
+                fontsize=10,
+                color=colour("dropped"),
+                transform=axes.get_yaxis_transform(),
+            )
+            for height in axes.get_yticks()
+        ]
+
+    def update(self, images: Sequence[Images], roles: Sequence[Sequence[str]]) -> None:
+        """Show images uint8 [n, C, H, W] framed by their roles (n names), one of each per row."""
+        self._picture.set_data(tile_rows(images, roles, self._columns))
+        for nothing, shown in zip(self._nothing, images, strict=True):
+            nothing.set_visible(len(shown) == 0)
+
+
+@styled
+def image_rows(
+    rows: Mapping[str, Images],
+    captions: Mapping[str, Sequence[str]],
+    reading: str,
+    title: str,
+    frames: Mapping[str, str] | None = None,
+) -> Picture:
+    """Rows of images, one per key, each with its captions; ``frames`` names a role per row."""
+    count = max(len(images) for images in rows.values())
+    figure, axes = new_figure(max(0.92 * count, 6), 0.3 + 1.28 * len(rows), len(rows), count)
+    headline(figure, title)
+    for row, (name, images) in enumerate(rows.items()):
+        for column in range(count):
+            cell = axes[row * count + column]
+            if column < len(images):
+                show_image(cell, images[column], captions[name][column], (frames or {}).get(name))
+            else:
+                cell.axis("off")
+        axes[row * count].set_ylabel(name, fontsize=9.5, rotation=0, ha="right", va="center", labelpad=8)
+    alt = f"Rows of {count} small images each: {', '.join(rows)}.".replace("\n", " ")
+    return Picture(figure, alt, reading)
+
+
+def draw_prediction(axes: Axes, classes: Sequence[str], label: int, probabilities: Sequence[float], title: str) -> None:
+    """Class probabilities as bars; the labelled class in the teacher's colour, the others lighter."""
+    tints = [colour("teacher") if c == label else colour("dropped") for c in range(len(classes))]
+    axes.barh(range(len(classes)), probabilities, color=tints)
+    axes.set(xlim=(0, 1), title=title)
+    axes.set_xlabel("probability")
+    axes.set_yticks(range(len(classes)), classes, fontsize=8.5)
+    axes.invert_yaxis()
+
+
+class RankingPlot:
+    """A falling curve of scores with the area below it coloured kept, mixed and dropped; built once, then moved."""
+
+    def __init__(self, axes: Axes, legend: bool = True) -> None:
+        self.axes = axes
+        self._areas = [
+            Rectangle(
+                (0, 0),
+                0,
+                1,
+                facecolor=colour(name),
+                hatch=LOOKS[name].hatch,
+                edgecolor="white",
+                linewidth=0,
+                alpha=0.8,
+                label=name,
+                transform=axes.get_xaxis_transform(),
+            )
+            for name in ROLES
+        ]
+        # What lies above the curve is covered, so that a move needs two numbers per area and no new polygon.
+        self._cover = Polygon([[0, 1], [100, 1], [100, 1]], facecolor="white", edgecolor="none")
+        for patch in (*self._areas, self._cover):
+            axes.add_patch(patch)
+        (self._curve,) = axes.plot([], [], color=colour("teacher"), linewidth=1.5)
+        axes.set(xlabel="samples, from most to least valuable (%)", ylabel="score (nats)", xlim=(0, 100))
+        if legend:
+            axes.legend(handles=self._areas, loc="upper right")
+
+    def update(self, ordered: np.ndarray, kept: float, mixed: float, top: float | None = None) -> None:
+        """Show scores [n], highest first; ``kept`` and ``mixed`` are percent of the samples, ``top`` the axis' end."""
+        position = np.linspace(0, 100, len(ordered))
+        top = 1.05 * float(ordered[0]) if top is None else top
+        for area, start, end in zip(self._areas, (0, kept, kept + mixed), (kept, kept + mixed, 100), strict=True):
+            area.set_x(start)
+            area.set_width(end - start)
+        self._cover.set_xy(np.column_stack([[*position, 100, 0], [*ordered, top, top]]))
+        self._curve.set_data(position, ordered)
+        self.axes.set_ylim(0, top)
+
+
+class SchedulePlot:
+    """Samples kept in each stage as steps; the part that is saved is dotted; built once, then moved."""
+
+    def __init__(self, axes: Axes) -> None:
+        self.axes = axes
+        saved = Rectangle((0, 0), 1, 1, facecolor="white", hatch="..", edgecolor=colour("dropped"), linewidth=0)
+        saved.set_transform(axes.transAxes)
+        axes.add_patch(saved)
+        self._steps = Polygon([[0, 0], [1, 0], [1, 1]], facecolor=colour("kept"))
+        axes.add_patch(self._steps)
+        axes.set(ylim=(0, 100), xlabel="stage", ylabel="samples shown (%)")
+
+    def update(self, counts: Sequence[int], cost: float) -> None:
+        """Show samples per stage; ``cost`` is a fraction of plain KD."""
+        percent = 100 * np.repeat(counts, 2) / counts[0]
+        edges = np.repeat(np.arange(len(counts) + 1), 2)[1:-1]
+        self._steps.set_xy(np.column_stack([[0, *edges, len(counts)], [0, *percent, 0]]))
+        self.axes.set_xlim(0, len(counts))
+        self.axes.set_xticks(np.arange(len(counts)) + 0.5, [str(stage) for stage in range(len(counts))])
+        self.axes.set_title(f"cost {100 * cost:.1f} % of plain KD")
+
+
+@styled
+def agreement(measures: Mapping[str, np.ndarray], title: str) -> Picture:
+    """Rank correlation (Spearman) of every pair of measures over the same samples, as a labelled table."""
+    names = list(measures)
+    table = np.array([[float(stats.spearmanr(measures[a], measures[b]).statistic) for b in names] for a in names])
+    figure, (axes,) = new_figure(6.6, 0.9 + 0.62 * len(names))
+    sns.heatmap(
+        table,
+        annot=True,
+        fmt="+.2f",
+        cmap=VALUE_MAP,
+        vmin=-1 if table.min() < 0 else 0,
+        vmax=1,
+        xticklabels=names,
+        yticklabels=names,
+        cbar_kws={"label": "rank correlation"},
+        linewidths=1,
+        linecolor="white",
+        ax=axes,
+    )
+    write_legibly(axes)
+    axes.set_title(title)
+    axes.tick_params(axis="x", rotation=20, length=0)
+    axes.tick_params(axis="y", rotation=0, length=0)
+    pairs = [(table[i, j], names[i], names[j]) for i in range(len(names)) for j in range(i)]
+    low, high = min(pairs), max(pairs)
+    reading = f"{high[1]} and {high[2]} agree most ({high[0]:+.2f}), {low[1]} and {low[2]} least ({low[0]:+.2f})."
+    return Picture(figure, f"Table of rank correlations between {', '.join(names)}.", reading)
+
+
+MIDDLE = 0.179
+"""Relative luminance on which black and white stand out equally well (WCAG 2.1: contrast 4.6)."""
+
+
+def write_legibly(axes: Axes) -> None:
+    """Numbers of a heat map in black or white, whichever stands out more (seaborn keeps white far too long)."""
+    cells = axes.collections[0]
+    for number, tint in zip(axes.texts, cells.get_facecolor(), strict=True):
+        number.set_color("black" if relative_luminance(tint) > MIDDLE else "white")
+
+
+@styled
+def scatter(
+    x: np.ndarray, y: np.ndarray, x_name: str, y_name: str, title: str, marked: Mapping[str, np.ndarray] | None = None
+) -> Picture:
+    """Two values of every sample against each other as a density; ``marked`` names groups of ids drawn on top."""
+    figure, (axes,) = new_figure(7.2, 4.4)
+    cells = axes.hexbin(x, y, gridsize=55, bins="log", cmap=VALUE_MAP, mincnt=1, linewidths=0.1)
+    figure.colorbar(cells, ax=axes, label="samples per cell")
+    for (name, ids), role in zip((marked or {}).items(), ("student", "mixed", "dropped"), strict=False):
+        axes.plot(
+            x[ids], y[ids], LOOKS[role].marker, color=colour(role), markersize=7, markeredgecolor="white", label=name
+        )
+    if marked:
+        axes.legend(loc="upper left")
+    axes.set(title=title, xlabel=x_name, ylabel=y_name)
+    correlation = float(stats.spearmanr(x, y).statistic)
+    alt = f"Density of {len(x):,} samples over {x_name} and {y_name}; their rank correlation is {correlation:+.2f}."
+    return Picture(
+        figure, alt, f"Over {len(x):,} samples the rank correlation of {x_name} and {y_name} is {correlation:+.2f}."
+    )

@@ -1,0 +1,177 @@
+"""The pictures of the lessons: an image, its alternative text, and a reading that follows the data."""
+
+import inspect
+from typing import get_type_hints
+
+import numpy as np
+import pytest
+
+from kcd_teach.figures import Picture
+from kcd_teach.lessons import (
+    any_distiller,
+    em_feedback,
+    knowledge_amount,
+    learning_value,
+    plain_kd,
+    speed,
+    summary_condensation,
+)
+from tests.test_figures import IMAGES, TABLE, VALUES, look_at
+
+STAGES = np.array([[0, 0, 0, 0], [0, 1, 2, 0], [0, 0, 1, 2]], dtype=np.int8)
+
+ZOO = {
+    "A": (TABLE["one"], {0: 81.0, 1: 82.1, 2: 82.9}),
+    "B": (TABLE["one"], {0: 79.0, 1: 83.0, 2: 82.0}),
+}
+
+PARTS = ("augment", "teacher", "student forward", "loss and backward", "optimiser", "bookkeeping")
+
+
+def of_setting(*milliseconds: float) -> dict:
+    return {"milliseconds per image": {p: {"median": ms} for p, ms in zip(PARTS, milliseconds, strict=True)}}
+
+
+def spread(median: float) -> dict[str, float]:
+    return {"median": median, "least": median - 0.1, "most": median + 0.1}
+
+
+PROFILE = {"R56>R20, store off": of_setting(1, 50, 20, 27, 1, 1), "R56>R20, warm store": of_setting(1, 0, 20, 27, 1, 1)}
+
+SPEED = {
+    "R56>R20: throughput of an epoch over bare steps": spread(0.97),
+    "R56>R20: images per second, cold store over torchdistill": spread(2.5),
+    "R56>R20: images per second, warm store over torchdistill": spread(4.5),
+    "bundled: time of KC-KD 70% over KD, store off": spread(0.86),
+    "bundled: time of KC-KD 70% over KD, warm store": spread(0.93),
+    "something else": spread(7.0),
+}
+
+PICTURES = {
+    "resemblance": lambda: plain_kd.resemblance(np.array([[0.9, 0.1], [0.3, 0.7]]), ["a", "b"], "title"),
+    "gradient_sizes": lambda: plain_kd.gradient_sizes(
+        [1, 2, 5], {"with": [1, 0.9, 0.8], "without": [1, 0.2, 0.03]}, "title"
+    ),
+    "per_class": lambda: knowledge_amount.per_class(VALUES, np.arange(300) % 2, ["a", "b"], "value (nats)", "title"),
+    "lower_bound": lambda: em_feedback.lower_bound(
+        np.linspace(0.01, 0.99, 99), -2 - (np.linspace(0.01, 0.99, 99) - 0.7) ** 2, -2.0, 0.7, "title"
+    ),
+    "moving_cut": lambda: em_feedback.moving_cut(
+        {"one": (VALUES[:8].reshape(2, 4), STAGES), "two": (VALUES[8:16].reshape(2, 4), STAGES)}, "title"
+    ),
+    "accuracy_by_condition": lambda: plain_kd.accuracy_by_condition(TABLE, "two", "title"),
+    "soft_labels": lambda: plain_kd.soft_labels(IMAGES[0], ["a", "b"], 0, {1.0: [0.9, 0.1], 4.0: [0.6, 0.4]}, "title"),
+    "mixtures": lambda: summary_condensation.mixtures(IMAGES[:2], IMAGES[2:4], IMAGES[4:6], [0.1, 0.3], "title"),
+    "ordered_curve": lambda: knowledge_amount.ordered_curve(VALUES, "value, nats", "title"),
+    "trajectories": lambda: learning_value.trajectories({"a": VALUES[:20].reshape(5, 4)}, 1.0, "title"),
+    "shares": lambda: learning_value.shares({"a": 70.0, "b": 30.0}, "title"),
+    "ranking": lambda: summary_condensation.ranking(VALUES, (VALUES < 0.5).astype(np.int8) * 2, "title"),
+    "schedule": lambda: summary_condensation.schedule([10, 8, 6], 0.8),
+    "kept_through_stages": lambda: em_feedback.kept_through_stages(STAGES, "title"),
+    "tap_map": lambda: any_distiller.tap_map(
+        IMAGES[0],
+        {side: [IMAGES[0, 0], IMAGES[1, 0], VALUES[:6], VALUES[:3]] for side in ("teacher", "student")},
+        {side: ["1 × 8 × 8", "1 × 8 × 8", "6", "3"] for side in ("teacher", "student")},
+        {"one": {"A": (["logits"], False)}, "self-made": {"B": (["f0", "f1"], False), "C": (["f1", "pooled"], True)}},
+        "title",
+    ),
+    "predictions_beside": lambda: any_distiller.predictions_beside(
+        IMAGES[0], ["a", "b"], 0, {"teacher": VALUES[:2], "student": VALUES[2:4]}, "title"
+    ),
+    "attention_maps": lambda: any_distiller.attention_maps(
+        IMAGES[:2], {"teacher": [IMAGES[:2, 0]] * 2, "student": [IMAGES[2:4, 0]] * 2}, "they differ", "title"
+    ),
+    "relations": lambda: any_distiller.relations(
+        {"A": {"teacher": np.eye(4), "student": np.ones((4, 4)) / 4}}, ["a", "b"], "one is sharper", "title"
+    ),
+    "contrast_scores": lambda: any_distiller.contrast_scores(
+        {"before": (VALUES[:9], VALUES.reshape(-1, 6)[:9]), "after": (VALUES[:9] + 1, VALUES.reshape(-1, 6)[:9])},
+        "title",
+    ),
+    "rotated_views": lambda: any_distiller.rotated_views(
+        IMAGES[:3], IMAGES, VALUES[:18].reshape(3, 6), 1, "one of three is recognised", "title"
+    ),
+    "method_zoo": lambda: any_distiller.method_zoo(ZOO, {"first": ["A"], "second": ["B"]}, 0.85, "title", "* a note"),
+    "epoch_profile": lambda: speed.epoch_profile(PROFILE, "title"),
+    "precision_ratios": lambda: speed.precision_ratios({"small": 0.9, "large": 0.4}, True, "title"),
+    "precision_ratios where it is emulated": lambda: speed.precision_ratios({"small": 12.5}, False, "title"),
+    "speed_ratios": lambda: speed.speed_ratios(SPEED, 5, "title"),
+    "all_views": lambda: speed.all_views(np.resize(IMAGES, (3, 3, 2, 8, 8)), "title"),
+    "known_answers": lambda: speed.known_answers({"one": [0.0, 0.5], "two": [0.75]}, 2, 4, "title"),
+    "asked_in_stages": lambda: speed.asked_in_stages([10, 8, 6], [0, 2, 2], 10, "title"),
+    "published_gains": lambda: any_distiller.published_gains({"A": [0.5, 0.7]}, {"A": [-0.1, 0.2, 0.3]}, "title"),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_picture_has_image_alternative_text_and_reading(name, tmp_path):
+    look_at(PICTURES[name](), tmp_path)
+
+
+def test_every_picture_of_a_lesson_is_tried():
+    lessons = (any_distiller, em_feedback, knowledge_amount, learning_value, plain_kd, speed, summary_condensation)
+    drawn = {name for lesson in lessons for name, thing in vars(lesson).items() if returns_a_picture(lesson, thing)}
+    assert drawn <= PICTURES.keys()
+
+
+def returns_a_picture(lesson, thing) -> bool:
+    return (
+        inspect.isfunction(thing) and thing.__module__ == lesson.__name__ and get_type_hints(thing)["return"] is Picture
+    )
+
+
+def test_the_zoo_counts_what_is_clear_and_what_chance_would_give():
+    reading = PICTURES["method_zoo"]().reading
+    assert "ahead by more than the noise: A (+1.00 ± 0.25); behind by more than the noise: none" in reading
+    assert "1 of 2 intervals leave out zero; without any true difference 0.10 would on average, and 10 %" in reading
+    assert "The mean of all differs by +0.67 ± 1.98." in reading
+    assert "costs 85 % of the presentations" in reading
+
+
+def test_the_pooled_score_of_a_contrast_is_a_share_of_pairs_won():
+    own, others = np.array([0.5, 0.9]), np.array([[0.1, 0.6], [0.2, 0.3]])
+    picture = any_distiller.contrast_scores({"now": (own, others)}, "title")
+    assert "now the own sample scores above 75 % of the others" in picture.reading
+
+
+def test_the_profile_says_what_is_saved():
+    reading = PICTURES["epoch_profile"]().reading
+    assert "R56 → R20 50 % when asked and 0.0 % when looked up, which leaves 50 % of the time" in reading
+    assert "Augmenting, updating and bookkeeping together take 3.0 to 6.0 %." in reading
+
+
+def test_precision_is_timed_on_the_device_at_hand():
+    with_it, without = (PICTURES[f"precision_ratios{which}"]().reading for which in ("", " where it is emulated"))
+    assert with_it == (
+        "This device has instructions for bfloat16. A step in it takes, measured by one in float32: 0.90 (small), "
+        "0.40 (large)."
+    )
+    assert without.startswith("This device has no instructions for bfloat16 and emulates it. A step in it takes")
+
+
+def test_the_ratios_are_sorted_by_what_they_are_beside():
+    reading = PICTURES["speed_ratios"]().reading
+    assert "An epoch keeps 0.97 to 0.97 of the pace of its bare arithmetic" in reading
+    assert "2.50 to 2.50 times the images per second of public code with the teacher asked and 4.50 to 4.50" in reading
+    assert "KC-KD takes 0.86 to 0.86 of KD's time when the teacher is asked, 0.93 to 0.93" in reading
+
+
+def test_views_that_look_alike_are_counted_once():
+    views = np.arange(18, dtype=np.uint8).reshape(3, 3, 2, 1, 1).repeat(4, axis=-1)
+    assert "Of 18 views of this image, 18 are different" in speed.all_views(views, "title").reading
+    assert "Of 18 views of this image, 9 are different" in speed.all_views(views // 2, "title").reading
+
+
+def test_known_answers_are_held_against_theory():
+    assert "no epoch is further than 0.0 points" in PICTURES["known_answers"]().reading
+    off = speed.known_answers({"one": [0.0, 0.25], "two": [0.75]}, 2, 4, "title").reading
+    assert "one 12 %, two 75 %; no epoch is further than 25.0 points" in off
+
+
+def test_mixtures_are_counted_over_all_stages():
+    reading = PICTURES["asked_in_stages"]().reading
+    assert "Of 10 samples, 80.0 % are shown on average; for 13.3 % the teacher is asked" in reading
+
+
+def test_comes_back_is_dropped_first_and_in_later():
+    assert em_feedback.comes_back(STAGES).tolist() == [False, False, True, False]
