@@ -180,7 +180,7 @@ RECORD_FAULTS: dict[str, tuple[str, str, int, str, str, str]] = {
     "the method forgets its seed": (
         SMALL, "KC-CRD", 3, "width), seed=unit.seed,", "width), seed=0,", "runs.py",
     ),
-    "a negative too few": (SMALL, "KC-CRD", 3, "negatives_of(self.num_samples)}", "negatives_of(self.num_samples) - 1}", "runs.py"),
+    "a negative too few": (SMALL, "KC-CRD", 3, "negatives_of(self.num_samples),", "negatives_of(self.num_samples) - 1,", "runs.py"),
     "nothing is condensed": (SMALL, "KC-KD", 3, "**settings) if settings else None", "**settings) if 0 else None", "runs.py"),
     "three stages for six": (SMALL, "KC-KD", 3, "stages = min(STAGES, epochs)", "stages = min(3, epochs)", "settings.py"),
     "variants are ignored": (SMALL, "KC-KD@released", 3, '"seed": seed, **changed}', '"seed": seed}', "settings.py"),

@@ -46,7 +46,7 @@ class Plan:
             chosen = getattr(self, name)
             if not chosen:
                 raise ValueError(f"{name} must hold at least one entry, got none")
-            if len(set(chosen)) != len(chosen):
+            if len({_name(entry) for entry in chosen}) != len(chosen):
                 raise ValueError(f"{name} must not repeat an entry, got {', '.join(_name(entry) for entry in chosen)}")
         for seed in self.seeds:
             check_at_least("seed", seed, 0)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kcd_teach._checks import check_at_least, check_at_most, check_choice
+from kcd_teach._checks import check_at_least, check_at_most, check_between, check_choice
 from kcd_teach.condensation import Condenser
 from kcd_teach.condensation.schedule import event_epochs
 from kcd_teach.datasets import Dataset, dataset_file, list_datasets, load_dataset
@@ -132,7 +132,11 @@ OF_THE_CONDENSER = _defaults(Condenser, "epochs", "seed", "history")
 
 def _of_the_method(name: str) -> dict[str, Any]:
     """Settings that a row of this method can take; none without one."""
-    return {**_defaults(Distiller), **_defaults(distiller_class(name))} if name else {}
+    if not name:
+        return {}
+    method = distiller_class(name)
+    hands_on = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(method).parameters.values())
+    return (_defaults(Distiller) if hands_on else {}) | _defaults(method)
 
 
 @dataclass(frozen=True)
@@ -184,7 +188,7 @@ class Row:
     def epochs(self, of_scale: int) -> int:
         """Length of a run at a scale of E epochs."""
         chosen = dict(self.settings)
-        return int(chosen.get("epochs") or max(1, round(chosen.get("length", 1) * of_scale)))
+        return int(chosen.get("epochs", max(1, round(chosen.get("length", 1) * of_scale))))
 
     def at(self, scale: "Scale") -> "Scale":
         """A scale with what this row sets otherwise: epochs, precision, store."""
@@ -223,7 +227,8 @@ def find_row(name: str) -> Row:
     Upper and lower case are the same. ``LABEL: ROW`` gives it another name in tables and figures.
 
     Raises:
-        ValueError: an unknown row, variant or setting, with the nearest name; one that does not fit the row.
+        ValueError: an unknown row, variant or setting, with the nearest name; one that does not fit the row; a label that
+            is the name of another row.
 
     >>> find_row("kc-fitnet").name, find_row("KC-KD@released").condenser_settings(240, seed=0)["preset"]
     ('KC-FitNet', 'released')
@@ -234,6 +239,8 @@ def find_row(name: str) -> Row:
     label, _, spec = name.rpartition(": ")
     base, at, rest = spec.partition("@")
     row = _find_base(base)
+    if (label.casefold() in _bases() and (at or label.casefold() != row.spec.casefold())) or "@" in label:
+        raise ValueError(f"row={name!r} has a label that is, or looks like, another row; choose another label")
     if not at:
         return dataclasses.replace(row, label=label)
     texts, settings = [], {}
@@ -244,6 +251,11 @@ def find_row(name: str) -> Row:
         texts.append(text)
         settings.update(found)
     row = Row(f"{row.spec}@{','.join(texts)}", row.method, row.condensed, tuple(settings.items()), label)
+    if {"epochs", "length"} <= settings.keys():
+        raise ValueError(
+            f"row={name!r} sets epochs and length, which is a share of the scale's epochs; give one of them"
+        )
+    check_between("length", settings.get("length", 1.0), 0, 1_000, open_low=True)
     row.at(Scale())  # refuses what no run can have
     return row
 
@@ -261,10 +273,8 @@ def _setting(row_name: str, row: Row, part: str) -> tuple[str, dict[str, Any]]:
     if not row.method:
         raise ValueError(f"row={row_name!r} does not exist: the student alone has no variants")
     if equals or (name == "short") == row.condensed:
-        wanted, kind = (
-            row.spec.removeprefix("KC-") if row.condensed else f"KC-{row.spec}",
-            "setting" if equals else "variant",
-        )
+        wanted = row.spec.removeprefix("KC-") if row.condensed else f"KC-{row.spec}"
+        kind = "setting" if equals else "variant"
         raise ValueError(f"row={row_name!r} does not exist; the {kind} {name!r} belongs to {wanted}@{part}")
     return name, VARIANTS[name]
 
@@ -284,18 +294,25 @@ def _read(row: str, name: str, text: str, like: Any) -> Any:
 
 
 def _written(value: Any) -> str:
-    return (
-        f"{value:.15g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
-    )
+    """A value as :func:`_read` reads it."""
+    if isinstance(value, float):
+        return f"{value:.15g}"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _find_base(name: str) -> Row:
-    """A row without settings."""
+def _bases() -> dict[str, Row]:
+    """All rows without settings, by their names in lower case."""
     known = {row.spec.casefold(): row for row in ROWS}
     for method in list_distillers():
         title = TITLES.get(method, method)
         known.setdefault(title.casefold(), Row(title, method))
         known.setdefault(f"kc-{title}".casefold(), Row(f"KC-{title}", method, condensed=True))
+    return known
+
+
+def _find_base(name: str) -> Row:
+    """A row without settings."""
+    known = _bases()
     if name.casefold() not in known:
         check_choice("row", name, [row.spec for row in known.values()])
     return known[name.casefold()]
