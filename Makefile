@@ -26,13 +26,11 @@ bench: $(VENV)/.test               ## measure speed (by hand; prints ratios)
 	$(PY) -m tests.benchmarks.engine
 
 studies: $(VENV)/.test             ## repeat every stored measurement (two to three hours on two cores)
-	$(PY) -m kcd_teach.studies teacher
-	$(PY) -m kcd_teach.studies students
-	$(PY) -m kcd_teach.studies students-10k
-	$(PY) -m kcd_teach.studies methods
-	$(PY) -m kcd_teach.studies engine
+	$(PY) -m kcd_teach.traces teacher
+	for study in students students-10k methods engine; do \
+		$(PY) -m kcd_teach.cli bench --plan $$study --folder runs/$$study --workers 2 || exit 1; done
 	$(PY) -m kcd_teach.method_costs
-	$(PY) -m kcd_teach.studies traces
+	$(PY) -m kcd_teach.traces
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12")'

@@ -108,8 +108,8 @@ def plot(
     what: Annotated[
         str,
         typer.Option(
-            help="curves: accuracy after every epoch; cost: accuracy against samples shown; ablations: what each part of "
-            "a condensed row is worth; table: published beside ours."
+            help="curves: accuracy after every epoch; cost: accuracy against samples shown; ratios: the same, of KD, KC-KD "
+            "and chance alone; ablations: what each part of a condensed row is worth; table: published beside ours."
         ),
     ] = "curves",
     folder: Folder = Path("runs"),
@@ -163,18 +163,26 @@ Rows = Annotated[
     typer.Option(
         "--row",
         help="Row of the table, as KD or KC-CRD; any KC-NAME; ablations as KC-KD@released, KC-KD@no-mixing, "
-        "KC-KD@random, KD@short; repeatable; all rows of the table by 'all', as by default.",
+        "KC-KD@random, KD@short; settings as KC-KD@ratio=0.5,random or KD@temperature=2; 'LABEL: ROW' names it; "
+        "repeatable; all rows of the table by 'all', as by default.",
     ),
 ]
 Seeds = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option(help="Runs per cell, seeds 0, 1, ...; one by default."),
 ]
-SIZES = "full: the published recipe on CIFAR-100, for a GPU; slice: a tenth of it, hours on a CPU; small: minutes."
+SIZES = (
+    "full: the published recipe on CIFAR-100, for a GPU; slice: a tenth of it, hours on a CPU; course: the course's images "
+    "and teacher; small: minutes."
+)
 ScaleName = Annotated[str, typer.Option(help=SIZES)]
 PlanScale = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--scale", help=f"{SIZES} small by default."),
+]
+PlanName = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--plan", help="A stored study, as students, or a .json file; pairs, rows, seeds, scale from there."),
 ]
 Epochs = Annotated[Optional[int], typer.Option(help="Epochs, if not those of the scale.")]  # noqa: UP045
 PerClass = Annotated[
@@ -249,7 +257,7 @@ def _workforce(engine: str, workers: int | None, address: str | None, per_gpu: i
 @app.command()
 @plainly
 def doctor(
-    pair: Pairs = None, row: Rows = None, seeds: Seeds = None, scale: PlanScale = None, folder: Folder = Path("runs"),
+    plan: PlanName = None, pair: Pairs = None, row: Rows = None, seeds: Seeds = None, scale: PlanScale = None, folder: Folder = Path("runs"),
     workers: Workers = 1, epochs: Epochs = None, per_class: PerClass = None, classes: Classes = None,
     dataset: DataSet = None, precision: Precision = None, teacher_epochs: TeacherEpochs = None,
     store: KeptAnswers = None, data: Data = None, device: Device = None, checkpoint: Checkpoints = None,
@@ -259,10 +267,11 @@ def doctor(
     """Say whether this machine is ready for a plan: device, memory, data, disk, teachers, and how long it takes."""
     from kcd_teach.benchmark import examine
 
-    plan, fine = _plan(folder, pair, row, seeds, scale, epochs=epochs, per_class=per_class, classes=classes,
-                       dataset=dataset, precision=precision, teacher_epochs=teacher_epochs, store=store), True  # fmt: skip
+    wanted = _plan(folder, plan, pair, row, seeds, scale, epochs=epochs, per_class=per_class, classes=classes,
+                   dataset=dataset, precision=precision, teacher_epochs=teacher_epochs, store=store)  # fmt: skip
+    fine = True
     for finding in examine(
-        plan, folder, workers=workers, root=data, device=device, probing=time, price=price,
+        wanted, folder, workers=workers, root=data, device=device, probing=time, price=price,
         checkpoints=_files(checkpoint),
     ):  # fmt: skip
         typer.echo(str(finding))
@@ -298,7 +307,7 @@ def train_teacher(
 @app.command()
 @plainly
 def bench(
-    pair: Pairs = None, row: Rows = None, seeds: Seeds = None, scale: PlanScale = None, folder: Folder = Path("runs"),
+    plan: PlanName = None, pair: Pairs = None, row: Rows = None, seeds: Seeds = None, scale: PlanScale = None, folder: Folder = Path("runs"),
     workers: Side = None, checkpoint: Checkpoints = None, epochs: Epochs = None, per_class: PerClass = None,
     classes: Classes = None, dataset: DataSet = None, precision: Precision = None,
     teacher_epochs: TeacherEpochs = None, store: KeptAnswers = None, data: Data = None,
@@ -308,9 +317,9 @@ def bench(
 
     A folder remembers its plan: what is not said is as it was there, and without options that plan goes on.
     """
-    plan = _plan(folder, pair, row, seeds, scale, epochs=epochs, per_class=per_class, classes=classes,
-                 dataset=dataset, precision=precision, teacher_epochs=teacher_epochs, store=store)  # fmt: skip
-    _run(plan, folder, _files(checkpoint), data, device, **_workforce(engine, workers, address, per_gpu))
+    wanted = _plan(folder, plan, pair, row, seeds, scale, epochs=epochs, per_class=per_class, classes=classes,
+                   dataset=dataset, precision=precision, teacher_epochs=teacher_epochs, store=store)  # fmt: skip
+    _run(wanted, folder, _files(checkpoint), data, device, **_workforce(engine, workers, address, per_gpu))
 
 
 @app.command()
@@ -333,19 +342,27 @@ def distill(
 
 
 def _plan(
-    folder: Path, pairs: list[str] | None, rows: list[str] | None, seeds: int | None, scale: str | None, **changes: Any
-) -> Any:
-    """What is wanted: what the options say, and for the rest what the folder was last used for, else all of the table."""
-    from kcd_teach.benchmark import Prepared, Store, make_plan
+    folder: Path, stored: str | None, pairs: list[str] | None, rows: list[str] | None, seeds: int | None,
+    scale: str | None, **changes: Any,
+) -> Any:  # fmt: skip
+    """What is wanted: what the options say, and for the rest a stored plan, else what the folder was last used for.
 
-    named = {"pairs": None if pairs == ["all"] else pairs, "rows": None if rows == ["all"] else rows}
-    plan = make_plan(**named, seeds=1 if seeds is None else seeds, scale=_scale(scale or "small", **changes))
+    Without either, it is all of the table.
+    """
+    from kcd_teach.benchmark import Prepared, Store, find_plan, make_plan
+
+    plan = make_plan(
+        None if pairs == ["all"] else pairs, None if rows == ["all"] else rows,
+        seeds=1 if seeds is None else seeds, scale=_scale(scale or "small", **changes),
+    )  # fmt: skip
     try:
-        before = Prepared.load(Store(folder)).plan
+        before = find_plan(stored) if stored else Prepared.load(Store(folder)).plan
     except FileNotFoundError:
+        if stored:
+            raise
         return plan
     except ValueError:
-        if pairs is None or rows is None:  # what it was cannot be known
+        if stored or pairs is None or rows is None:  # what it was cannot be known
             raise
         return plan
     merged = dataclasses.replace(
@@ -354,8 +371,9 @@ def _plan(
         rows=before.rows if rows is None else plan.rows,
         seeds=before.seeds if seeds is None else plan.seeds,
         scale=before.scale.but(**changes) if scale is None else plan.scale,
+        only=before.only if rows is None and seeds is None else {},
     )
-    if merged == before:
+    if merged == before and not stored:
         typer.echo(f"going on with the plan of {folder}: {merged}")
     return merged
 

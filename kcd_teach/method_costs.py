@@ -23,14 +23,16 @@ from tqdm.auto import tqdm
 
 from kcd_teach import __version__
 from kcd_teach._files import written_whole
-from kcd_teach.conditions import EPOCHS, NEGATIVES, PER_CLASS, STUDENT
-from kcd_teach.datasets import Dataset, load_dataset
-from kcd_teach.distillers import create_distiller, list_distillers
-from kcd_teach.models import TEACHER, create_model, load_teacher
+from kcd_teach.benchmark.runs import Unit, start
+from kcd_teach.benchmark.settings import find_pair, find_row, find_scale, negatives_of
+from kcd_teach.datasets import Dataset
+from kcd_teach.distillers import list_distillers
+from kcd_teach.models import TEACHER, load_teacher
 from kcd_teach.recipe import Recipe
-from kcd_teach.training import Distillation, distill
+from kcd_teach.training import Distillation
 
 REPETITIONS = 7
+PAIR, SCALE = find_pair(f"{TEACHER}>mini_resnet8"), find_scale("course").but(store="off")
 
 
 def small_test(dataset: Dataset) -> Dataset:
@@ -40,12 +42,9 @@ def small_test(dataset: Dataset) -> Dataset:
 
 def run_of_method(name: str, dataset: Dataset, epochs: int) -> Distillation:
     """A run of the course's pair, the teacher asked about every batch."""
-    student = create_model(STUDENT, len(dataset.classes), dataset.in_channels, seed=0)
-    teacher = load_teacher(dataset)
-    shape = (dataset.in_channels, *dataset.train_images.shape[2:])
-    settings = {"negatives": NEGATIVES} if name in ("crd", "wcord") else {}
-    distiller = create_distiller(name, student, teacher, image_shape=shape, seed=0, **settings)
-    return distill(student, dataset, teacher, recipe=Recipe(epochs=epochs), distiller=distiller, seed=0)
+    scale = dataclasses.replace(SCALE, epochs=epochs)
+    unit = Unit(PAIR, find_row(name), 0, scale, "", len(dataset.train_images), teacher=None, code="")
+    return start(unit, dataset, load_teacher(dataset), "cpu", checkpoint=None)
 
 
 def step_times(runs: Mapping[str, Distillation], repetitions: int) -> dict[str, list[float]]:
@@ -69,7 +68,7 @@ def costs(dataset: Dataset, repetitions: int) -> dict[str, Any]:
     methods: dict[str, Any] = {}
     for name, times in seconds.items():
         ratios = [ours / theirs for ours, theirs in zip(times, seconds["kd"], strict=True)]
-        preparation = round(runs[name].distiller.needs.preparation * EPOCHS)
+        preparation = round(runs[name].distiller.needs.preparation * SCALE.epochs)
         methods[name] = {
             "step time over KD": {
                 "median": round(statistics.median(ratios), 3), "least": round(min(ratios), 3),
@@ -90,10 +89,11 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=REPETITIONS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    dataset = small_test(load_dataset("fashion-mnist-mini").first(PER_CLASS))
+    dataset = small_test(SCALE.images())
     setting = {
-        "pair": f"{TEACHER} -> {STUDENT}", "batch": Recipe().batch_size, "images": len(dataset.train_images),
-        "repetitions": arguments.repetitions, "negatives": NEGATIVES, "student's epochs": EPOCHS, "threads": 1,
+        "pair": f"{PAIR.teacher} -> {PAIR.student}", "batch": Recipe().batch_size, "images": len(dataset.train_images),
+        "repetitions": arguments.repetitions, "negatives": negatives_of(len(dataset.train_images)),
+        "student's epochs": SCALE.epochs, "threads": 1,
         "device": "cpu", "machine": platform.machine(),
         "versions": {"kcd_teach": __version__, "torch": torch.__version__, "python": platform.python_version()},
     }  # fmt: skip

@@ -45,6 +45,29 @@ def test_from_nothing_to_the_table(tmp_path):
     assert len((tmp_path / "runs" / "results.jsonl").read_text().splitlines()) == 7
 
 
+def test_a_plan_from_a_file_is_run_and_goes_on_by_itself(tmp_path):
+    scale = {"name": "tiny", "dataset": "fashion-mnist-mini", "epochs": 2, "per_class": 2, "test_per_class": 1}
+    content = {
+        "pairs": ["mini_resnet8x3>mini_convnet"], "rows": ["plain: KD", "half: KC-KD@ratio=0.5,random"], "seeds": 2,
+        "only": {"half": 1}, "scale": {**scale, "store": "memory", "teachers": "bundled"},
+    }  # fmt: skip
+    (tmp_path / "mine.json").write_text(json.dumps(content))
+    folder = ["--folder", tmp_path / "runs"]
+    shown = call("bench", "--plan", tmp_path / "mine.json", *folder)
+    assert "3 of 3 runs" in shown
+    assert "from the checkpoint mini_resnet8x3.npz" in shown
+    assert "gain" in next(line for line in shown.splitlines() if line.startswith("| half"))
+    records = Store(tmp_path / "runs").records()
+    assert sorted((record["row"], record["seed"]) for record in records.values()) == [
+        ("half", 0),
+        ("plain", 0),
+        ("plain", 1),
+    ]
+    assert "going on with the plan" in call("bench", *folder)
+    assert "from the checkpoint" in call("doctor", *folder, "--no-time")
+    assert Store(tmp_path / "runs").records() == records
+
+
 def test_the_commands_say_where_the_students_are(tmp_path):
     folder = tmp_path / "runs"
     said = call("distill", *PAIR, "--row", "KC-KD@random", *SMALL, "--folder", folder)

@@ -165,7 +165,7 @@ LOOP_FAULTS: dict[str, tuple[str, ...]] = {
 SMALL = RUNS.pairs[0]
 RECORD_FAULTS: dict[str, tuple[str, str, int, str, str, str]] = {
     "the runner ignores the pair's rate": (
-        MOBILE.pairs[0], "Student", 1, "self.scale.recipe(self.pair.learning_rate,", "self.scale.recipe(0.05,", "runs.py",
+        MOBILE.pairs[0], "Student", 1, "self.at.recipe(self.pair.learning_rate)", "self.at.recipe(0.05)", "runs.py",
     ),
     "one rate for all": (
         MOBILE.pairs[0], "Student", 1, "return LOW_RATE if network in LOW_RATE_STUDENTS else RATE", "return RATE", "settings.py",
@@ -180,12 +180,12 @@ RECORD_FAULTS: dict[str, tuple[str, str, int, str, str, str]] = {
     "the method forgets its seed": (
         SMALL, "KC-CRD", 3, "width), seed=unit.seed,", "width), seed=0,", "runs.py",
     ),
-    "a negative too few": (SMALL, "KC-CRD", 3, "negatives_of(self.num_samples)}", "negatives_of(self.num_samples) - 1}", "runs.py"),
+    "a negative too few": (SMALL, "KC-CRD", 3, "negatives_of(self.num_samples),", "negatives_of(self.num_samples) - 1,", "runs.py"),
     "nothing is condensed": (SMALL, "KC-KD", 3, "**settings) if settings else None", "**settings) if 0 else None", "runs.py"),
     "three stages for six": (SMALL, "KC-KD", 3, "stages = min(STAGES, epochs)", "stages = min(3, epochs)", "settings.py"),
-    "variants are ignored": (SMALL, "KC-KD@released", 3, "**VARIANTS.get(self.variant, {})}", "}", "settings.py"),
+    "variants are ignored": (SMALL, "KC-KD@released", 3, '"seed": seed, **changed}', '"seed": seed}', "settings.py"),
     "the short run is as long as all": (
-        SMALL, "KD@short", 3, "self.row.epochs(self.scale.epochs))", "self.scale.epochs)", "runs.py",
+        SMALL, "KD@short", 3, "epochs=self.epochs(scale.epochs), **changed", "**changed", "settings.py",
     ),
     "the teacher trains as long as a student": (
         SMALL, "KD", 3, "recipe = scale.recipe(rate_of(network), scale.teacher_epochs)\n    config",
@@ -211,7 +211,7 @@ TABLE_FAULTS: dict[str, tuple[str, str, str]] = {
         "interval(paired_differences(ours, plain)) if paired",
         "interval([a - b for a, b in zip(ours.values(), plain.values())]) if paired", "table.py",
     ),
-    "a variant has no plain row": ('row.partition("@")[0].removeprefix("KC-")', 'row.removeprefix("KC-")', "table.py"),
+    "a variant has no plain row": ("not in OF_THE_CONDENSER)\n", "not in ())\n", "settings.py"),
     "the normal distribution": ("stats.t.ppf(0.975, n - 1)", "1.96", "statistics.py"),
     "the deviation of a population": ("np.std(values, ddof=1)", "np.std(values)", "statistics.py"),
     "the deviation of one run": (" / np.sqrt(n)", "", "statistics.py"),

@@ -9,9 +9,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from kcd_teach.benchmark import curves, open_study
 from kcd_teach.figures import accuracy_against_cost
 from kcd_teach.statistics import interval, paired_differences
-from kcd_teach.studies import accuracy_by_cost, final_accuracies, load_results
 from kcd_teach.training import Distillation
 
 ROOT = Path(__file__).parent.parent
@@ -23,13 +23,15 @@ def blocks(language: str) -> list[str]:
 
 
 def test_picture_is_the_one_of_the_stored_study(tmp_path):
-    picture = accuracy_against_cost(accuracy_by_cost(load_results("students")), "What do you pay, what do you get?")
+    picture = accuracy_against_cost(
+        curves.accuracy_by_cost(*open_study("students")), "What do you pay, what do you get?"
+    )
     assert len(picture.reading) > 100
     assert (ROOT / "data" / "results" / "accuracy_against_cost.png").stat().st_size > 10_000
 
 
 def test_numbers_under_the_picture_are_measured():
-    table = accuracy_by_cost(load_results("students"))
+    table = curves.accuracy_by_cost(*open_study("students"))
     quoted = re.findall(r"([\d.]+ ± [\d.]+) %", README)
     measured = {
         f"{found.mean:.1f} ± {found.half_width:.1f}"
@@ -153,7 +155,7 @@ def test_single_repetitions_lie_within_the_stated_distance():
     ],
 )
 def test_what_speed_costs_in_accuracy_is_the_measured_difference(ours, theirs):
-    reached = final_accuracies(load_results("engine"))
+    reached = curves.accuracies(*open_study("engine"))
     found = interval(paired_differences(reached[ours], reached[theirs]))
     section = README[README.index("## How fast") : README.index("Where the rest")]
     assert found.covers_zero

@@ -12,12 +12,23 @@
 """
 
 from kcd_teach.benchmark.doctor import Finding, examine
-from kcd_teach.benchmark.plan import Plan, Prepared, make_plan
+from kcd_teach.benchmark.plan import Plan, Prepared, find_plan, make_plan, open_study
 from kcd_teach.benchmark.published import NOTES, PUBLISHED, published
 from kcd_teach.benchmark.ray_engine import Ray
 from kcd_teach.benchmark.runner import Outcome, run_plan
 from kcd_teach.benchmark.runs import Teacher, Unit, execute, load_published, train_teacher
-from kcd_teach.benchmark.settings import PAIRS, ROWS, SCALES, Pair, Row, Scale, find_pair, find_row, find_scale
+from kcd_teach.benchmark.settings import (
+    PAIRS,
+    ROWS,
+    SCALES,
+    Pair,
+    Row,
+    Scale,
+    find_pair,
+    find_row,
+    find_scale,
+    negatives_of,
+)
 from kcd_teach.benchmark.store import Store
 from kcd_teach.benchmark.table import BenchmarkTable, make_table
 
@@ -42,11 +53,14 @@ __all__ = [
     "examine",
     "execute",
     "find_pair",
+    "find_plan",
     "find_row",
     "find_scale",
     "load_published",
     "make_plan",
     "make_table",
+    "negatives_of",
+    "open_study",
     "published",
     "run_plan",
     "train_teacher",

@@ -1,10 +1,11 @@
 """What do the stored runs say, as plain numbers? Curves, costs, differences: what figures and tables are made of."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from kcd_teach._checks import check_choice
 from kcd_teach.benchmark.plan import Prepared
-from kcd_teach.benchmark.settings import Pair, Row
+from kcd_teach.benchmark.settings import VARIANTS, Pair, Row
 from kcd_teach.benchmark.store import Record, Store
 from kcd_teach.condensation.schedule import event_epochs
 from kcd_teach.training import Distillation, EpochReport
@@ -34,7 +35,7 @@ def runs_of(prepared: Prepared, pair: Pair, row: Row, records: Mapping[str, Reco
     """Stored runs of a cell by seed; those of another configuration are left alone, without its teacher there are none."""
     if not prepared.can_name(pair, row):
         return {}
-    keys = {seed: prepared.unit(pair, row, seed).key for seed in prepared.plan.seeds}
+    keys = {seed: prepared.unit(pair, row, seed).key for seed in prepared.plan.seeds_of(row)}
     return {seed: records[key] for seed, key in keys.items() if key in records}
 
 
@@ -43,8 +44,11 @@ def last_accuracies(runs: Mapping[int, Record]) -> Runs:
     return {seed: 100 * record["test_accuracy"][-1] for seed, record in runs.items()}
 
 
-def accuracies(prepared: Prepared, store: Store, pair: str) -> dict[str, Runs]:
-    """Row -> seed -> accuracy of the last epoch in percent, in the plan's order; empty where nothing was run."""
+def accuracies(prepared: Prepared, store: Store, pair: str | None = None) -> dict[str, Runs]:
+    """Row -> seed -> accuracy of the last epoch in percent, in the plan's order; empty where nothing was run.
+
+    Of a pair of the plan, by default its first.
+    """
     return {row: last_accuracies(runs) for row, runs in _by_row(prepared, store, pair).items()}
 
 
@@ -85,6 +89,24 @@ def costs(prepared: Prepared) -> dict[str, float]:
     """
     epochs, count = prepared.plan.scale.epochs, prepared.num_samples
     return {row.name: sum(row.shown(count, epochs)) / (count * epochs) for row in prepared.plan.rows}
+
+
+def accuracy_by_cost(prepared: Prepared, store: Store, pair: str | None = None) -> dict[str, dict[float, Runs]]:
+    """KD of several lengths, KC-KD and a random subset of several ratios: family -> cost relative to KD -> accuracies.
+
+    What was not run is left out.
+    """
+    looks: dict[str, tuple[bool, dict[str, Any]]] = {
+        "KD": (False, {}), "KC-KD": (True, {}), "random subset": (True, VARIANTS["random"]),
+    }  # fmt: skip
+    families: dict[str, dict[float, Runs]] = {family: {} for family in looks}
+    cost, reached = costs(prepared), accuracies(prepared, store, pair)
+    for row in prepared.plan.rows:
+        rest = {name: value for name, value in row.settings if name not in ("ratio", "epochs", "length")}
+        for family, (condensed, fixed) in looks.items():
+            if reached[row.name] and (row.method, row.condensed, rest) == ("kd", condensed, fixed):
+                families[family].setdefault(round(cost[row.name], 3), {}).update(reached[row.name])
+    return {family: points for family, points in families.items() if points}
 
 
 def ablations(prepared: Prepared, store: Store, pair: str, reference: str = "KC-KD") -> dict[str, Runs]:
@@ -154,7 +176,7 @@ def _row_and_seed(title: str, pair: str) -> tuple[str, int]:
     return (row, int(seed)) if of == pair else ("", 0)
 
 
-def _by_row(prepared: Prepared, store: Store, pair: str) -> dict[str, dict[int, Record]]:
+def _by_row(prepared: Prepared, store: Store, pair: str | None) -> dict[str, dict[int, Record]]:
     """Row -> seed -> stored run of a pair, in the plan's order."""
     records, found = store.records(), find_pair_of(prepared, pair)
     return {row.name: runs_of(prepared, found, row, records) for row in prepared.plan.rows}

@@ -18,7 +18,7 @@ from kcd_teach import __version__
 from kcd_teach._checks import check_at_least, check_device
 from kcd_teach.benchmark.plan import Plan
 from kcd_teach.benchmark.runs import THREADS, Root, check_checkpoints, choose_teacher, repeatably
-from kcd_teach.benchmark.settings import STUDENT, Pair, Row, Scale
+from kcd_teach.benchmark.settings import Pair, Row, Scale
 from kcd_teach.benchmark.store import Store
 from kcd_teach.datasets import Dataset, find_data_file
 from kcd_teach.distillers import Taps, distiller_class, read_taps
@@ -66,13 +66,15 @@ def room_of(plan: Plan, dataset: Dataset, workers: int) -> Room:
         for pair in plan.pairs for row in plan.rows
     )  # fmt: skip
     teachers = {name: 4 * _numbers(name, shape, len(dataset.classes)) for name in plan.teachers}
-    records = RECORD * plan.scale.epochs * len(plan.pairs) * len(plan.rows) * len(plan.seeds)
+    records = RECORD * plan.scale.epochs * plan.num_runs
     students = sum(4 * _numbers(pair.student, shape, len(dataset.classes)) for pair in plan.pairs)
     training = max([largest, *(2 * size for size in teachers.values())])
-    kept = students * len(plan.rows) * len(plan.seeds) + sum(teachers.values())
+    kept = students * sum(len(plan.seeds_of(row)) for row in plan.rows) + sum(teachers.values())
     disk = FILES * workers * training + kept + records
     memory = workers * (PROCESS + 2 * images + 2 * largest + max(teachers.values(), default=0))
-    answers = len(teachers) * room_of_answers(dataset) if plan.scale.store == "disk" else 0
+    answers = (
+        len(teachers) * room_of_answers(dataset) if any(row.at(plan.scale).store == "disk" for row in plan.rows) else 0
+    )
     return Room(disk, memory, answers)
 
 
@@ -108,11 +110,11 @@ def checkpoint_bytes(pair: Pair, row: Row, num_samples: int, shape: Shape, class
         method = distiller_class(row.method)
         taps = Taps(_features(pair.student, shape, classes), _features(pair.teacher, shape, classes))
         with torch.random.fork_rng(devices=[]):
-            distiller = method(*((taps,) if method.uses_taps else ()))
+            distiller = method(*((taps,) if method.uses_taps else ()), **row.method_settings)
         learned += sum(value.numel() for value in distiller.parameters())
         banks = BANK * num_samples if distiller.needs.negatives else 0
     condenser = PER_SAMPLE * num_samples if row.condensed else 0
-    copied = num_samples * shape[0] * shape[1] * shape[2] if row.variant == "released" else 0
+    copied = num_samples * shape[0] * shape[1] * shape[2] if dict(row.settings).get("preset") == "released" else 0
     return float(2 * 4 * learned + banks + condenser + copied)
 
 
@@ -192,13 +194,13 @@ def expected_seconds(plan: Plan, dataset: Dataset, device: torch.device | str) -
     factors = _method_factors()
     for row in plan.rows:
         # Pairs with the same student share the runs of the student alone.
-        pairs = {pair.student: pair for pair in plan.pairs}.values() if row == STUDENT else plan.pairs
+        pairs = {pair.student: pair for pair in plan.pairs}.values() if not row.method else plan.pairs
         for pair in pairs:
             student = speeds[pair.student]
-            together = student.step if row == STUDENT else student.step + speeds[pair.teacher].forward
+            together = student.step if not row.method else student.step + speeds[pair.teacher].forward
             shown = sum(row.shown(count, epochs)) + _prepared(row, epochs) * count
             run = shown * together * factors.get(row.method, 1.0) + row.epochs(epochs) * tests * student.forward
-            total += run * len(plan.seeds)
+            total += run * len(plan.seeds_of(row))
     return total
 
 
@@ -263,7 +265,8 @@ def examine(
         One :class:`Finding` after the other, the quick ones first.
     """
     check_at_least("workers", workers, 1)
-    check_checkpoints(plan.teachers, checkpoints or {})
+    checkpoints = {**plan.checkpoints, **(checkpoints or {})}
+    check_checkpoints(plan.teachers, checkpoints)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     yield _versions()
     yield (place := _device(device, plan.scale))
@@ -275,7 +278,7 @@ def examine(
     yield _data(dataset, plan.scale)
     yield _room(plan, dataset, Path(folder), workers)
     yield from _batches(plan, dataset)
-    yield from _teachers(plan, Path(folder), root, checkpoints or {})
+    yield from _teachers(plan, Path(folder), root, checkpoints)
     if probing and place.fine:
         yield _time(plan, dataset, workers, device, price)
 
@@ -356,7 +359,7 @@ def _teachers(
 
 def _time(plan: Plan, dataset: Dataset, workers: int, device: str, price: float | None) -> Finding:
     hours = expected_seconds(plan, dataset, device) / 3600 / (workers if device == "cpu" else 1)
-    runs = len(plan.pairs) * len(plan.rows) * len(plan.seeds)
+    runs = plan.num_runs
     cost = "" if price is None else f", which cost {hours * price:.2f} at {price:g} an hour"
     length = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes"
     return Finding("time", f"about {length} for {runs} runs and {len(plan.teachers)} teachers from nothing{cost}")

@@ -4,16 +4,18 @@ import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from kcd_teach._checks import check_at_least, check_at_most
+from kcd_teach._checks import check_at_least, check_at_most, check_choice
 from kcd_teach._files import written_whole
 from kcd_teach.benchmark.runs import Teacher, Unit
-from kcd_teach.benchmark.settings import PAIRS, ROWS, STUDENT, Pair, Row, Scale, find_pair, find_row, find_scale
+from kcd_teach.benchmark.settings import PAIRS, ROWS, Pair, Row, Scale, find_pair, find_row, find_scale
 from kcd_teach.benchmark.store import Store
-from kcd_teach.datasets import Dataset
+from kcd_teach.datasets import Dataset, data_folders, find_data_file
 from kcd_teach.distillers import LabelsOnly, distiller_class
 from kcd_teach.fingerprints import code_fingerprint
-from kcd_teach.models import create_model
+from kcd_teach.models import TEACHER, create_model
 from kcd_teach.training import LARGEST_SEED
 from kcd_teach.validation import rehearse, smallest_batch
 
@@ -30,23 +32,42 @@ class Plan:
         pairs, rows: columns and rows of the table.
         seeds: of each cell.
         scale: images and recipe.
+        only: row -> how many of the seeds, where it is not all of them.
     """
 
     pairs: tuple[Pair, ...] = PAIRS
     rows: tuple[Row, ...] = ROWS
     seeds: tuple[int, ...] = (0,)
     scale: Scale = dataclasses.field(default_factory=lambda: find_scale("small"))
+    only: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("pairs", "rows", "seeds"):
             chosen = getattr(self, name)
             if not chosen:
                 raise ValueError(f"{name} must hold at least one entry, got none")
-            if len(set(chosen)) != len(chosen):
+            if len({_name(entry) for entry in chosen}) != len(chosen):
                 raise ValueError(f"{name} must not repeat an entry, got {', '.join(_name(entry) for entry in chosen)}")
         for seed in self.seeds:
             check_at_least("seed", seed, 0)
             check_at_most("seed", seed, LARGEST_SEED)
+        for row, count in self.only.items():
+            check_choice("row with fewer seeds", row, [row.name for row in self.rows])
+            check_at_most(f"seeds of {row}", check_at_least(f"seeds of {row}", count, 1), len(self.seeds))
+
+    def seeds_of(self, row: Row) -> tuple[int, ...]:
+        """Seeds of a row."""
+        return self.seeds[: self.only.get(row.name, len(self.seeds))]
+
+    @property
+    def num_runs(self) -> int:
+        """Runs, those that pairs share counted in each of them."""
+        return len(self.pairs) * sum(len(self.seeds_of(row)) for row in self.rows)
+
+    @property
+    def checkpoints(self) -> dict[str, Path]:
+        """Teachers that come with the course: network -> file."""
+        return {TEACHER: find_data_file(f"{TEACHER}.npz")} if self.scale.teachers == "bundled" and self.teachers else {}
 
     def __str__(self) -> str:
         """Pairs x rows x seeds, named as far as there are few of them."""
@@ -55,14 +76,12 @@ class Plan:
             ", ".join(names) if len(names) <= MOST_NAMED else f"{len(names)} {kind}"
             for kind, names in (("pairs", pairs), ("rows", rows), ("seeds", [f"seed {seed}" for seed in self.seeds]))
         )
-        return f"{named}, {self.scale.name} ({len(pairs) * len(rows) * len(self.seeds)} runs)"
+        return f"{named}, {self.scale.name} ({self.num_runs} runs)"
 
     @property
     def teachers(self) -> tuple[str, ...]:
         """Networks that must be trained before the rest, each once; none for students alone."""
-        if self.rows == (STUDENT,):
-            return ()
-        return tuple(dict.fromkeys(pair.teacher for pair in self.pairs))
+        return tuple(dict.fromkeys(pair.teacher for pair in self.pairs if any(row.method for row in self.rows)))
 
     def check_batches(self, dataset: Dataset) -> None:
         """Raise ValueError if some epoch of a row would end with a batch that is too small for its method or networks."""
@@ -77,15 +96,16 @@ class Plan:
 
 def make_plan(
     pairs: Iterable[str] | None = None, rows: Iterable[str] | None = None, seeds: int | Iterable[int] = 1,
-    scale: str | Scale = "small",
+    scale: str | Scale = "small", only: Mapping[str, int] | None = None,
 ) -> Plan:  # fmt: skip
     """A plan by names.
 
     Args:
         pairs: as in the table, or ``TEACHER>STUDENT``; all eleven by default.
-        rows: as in the table, any ``KC-NAME``, with ``@VARIANT``; all of the table by default.
+        rows: as in the table, or as :func:`~kcd_teach.benchmark.find_row` reads them; all of the table by default.
         seeds: the seeds, or how many (0, 1, ..).
         scale: a scale or its name.
+        only: row -> how many of the seeds, where it is not all of them.
 
     Raises:
         ValueError: an unknown name, with the nearest known one; nothing to run; something named twice.
@@ -103,7 +123,45 @@ def make_plan(
         ROWS if rows is None else tuple(find_row(name) for name in rows),
         tuple(seeds),
         find_scale(scale) if isinstance(scale, str) else scale,
+        dict(only or {}),
     )
+
+
+def read_plan(content: Mapping[str, Any]) -> Plan:
+    """A plan from what a ``plan.json`` holds: pairs, rows, seeds, scale (a name, or its settings), and only."""
+    scale = content["scale"]
+    scale = scale if isinstance(scale, str) else Scale(**scale)
+    return make_plan(content["pairs"], content["rows"], content["seeds"], scale, content.get("only"))
+
+
+def find_plan(name: str) -> Plan:
+    """The plan of a stored study, or the one in a file whose name ends in ``.json``.
+
+    Raises:
+        ValueError: an unknown study; a file that holds no plan.
+        OSError: a file that is missing.
+
+    >>> find_plan("students-10k").num_runs
+    78
+    """
+    path = Path(name) if name.endswith(".json") else _study(name) / "plan.json"
+    try:
+        return read_plan(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} holds no plan ({error!r})") from error
+
+
+def open_study(name: str) -> tuple["Prepared", Store]:
+    """A stored study: its plan with its teachers, and its records."""
+    store = Store(_study(name))
+    return Prepared.load(store), store
+
+
+def _study(name: str) -> Path:
+    """The folder of a stored study."""
+    known = [path.parent for folder in data_folders() for path in sorted(folder.glob("results/*/plan.json"))]
+    check_choice("study", name, dict.fromkeys(path.name for path in known))
+    return next(path for path in known if path.name == name)
 
 
 @dataclass(frozen=True)
@@ -126,11 +184,11 @@ class Prepared:
 
     def can_name(self, pair: Pair, row: Row) -> bool:
         """Is the teacher of this cell trained, or does it need none?"""
-        return row == STUDENT or pair.teacher in self.teachers
+        return not row.method or pair.teacher in self.teachers
 
     def unit(self, pair: Pair, row: Row, seed: int) -> Unit:
         """The run of one cell and seed; raises KeyError before its teacher is trained."""
-        teacher = None if row == STUDENT else self.teachers[pair.teacher]
+        teacher = self.teachers[pair.teacher] if row.method else None
         return Unit(pair, row, seed, self.plan.scale, self.images, self.num_samples, teacher, self.code)
 
     def units(self) -> list[Unit]:
@@ -142,15 +200,16 @@ class Prepared:
         plan = self.plan
         if missing := [name for name in plan.teachers if name not in self.teachers]:
             raise ValueError(f"these teachers are not trained yet: {', '.join(missing)}")
-        cells = [(pair, row, seed) for seed in plan.seeds for row in plan.rows for pair in plan.pairs]
+        rows = [(row, seed) for seed in plan.seeds for row in plan.rows if seed in plan.seeds_of(row)]
+        cells = [(pair, row, seed) for row, seed in rows for pair in plan.pairs]
         return list({unit.key: unit for unit in (self.unit(*cell) for cell in cells)}.values())
 
     def save(self, store: Store) -> None:
         """Write it to ``plan.json``, from which the table knows what belongs together."""
         plan = self.plan
         content = {
-            "pairs": [pair.name for pair in plan.pairs], "rows": [row.name for row in plan.rows],
-            "seeds": plan.seeds, "scale": dataclasses.asdict(plan.scale), "images": self.images,
+            "pairs": [pair.name for pair in plan.pairs], "rows": [str(row) for row in plan.rows],
+            "seeds": plan.seeds, "only": plan.only, "scale": dataclasses.asdict(plan.scale), "images": self.images,
             "num_samples": self.num_samples, "code": self.code,
             "teachers": [dataclasses.asdict(teacher) for teacher in self.teachers.values()],
         }  # fmt: skip
@@ -171,7 +230,7 @@ class Prepared:
             raise FileNotFoundError(f"there is no plan in {store.folder}; start one with kcd-teach bench")
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            plan = make_plan(content["pairs"], content["rows"], content["seeds"], Scale(**content["scale"]))
+            plan = read_plan(content)
             teachers = [Teacher(**teacher) for teacher in content["teachers"]]
             by_network = {teacher.network: teacher for teacher in teachers}
             return cls(plan, content["images"], content["num_samples"], by_network, content.get("code", ""))

@@ -4,6 +4,7 @@ from kcd_teach._checks import check_choice
 from kcd_teach.benchmark.curves import (
     ablations,
     accuracies,
+    accuracy_by_cost,
     costs,
     epoch_curves,
     find_pair_of,
@@ -13,11 +14,18 @@ from kcd_teach.benchmark.curves import (
 from kcd_teach.benchmark.plan import Prepared
 from kcd_teach.benchmark.store import Store
 from kcd_teach.benchmark.table import make_table
-from kcd_teach.figures import ablation_differences, cost_accuracy, published_beside_ours, run_curves
+from kcd_teach.figures import (
+    ablation_differences,
+    accuracy_against_cost,
+    cost_accuracy,
+    published_beside_ours,
+    run_curves,
+)
 from kcd_teach.figures.picture import Picture
 
-PICTURES = ("curves", "cost", "ablations", "table")
-"""Accuracy after every epoch; accuracy against cost; what a method's parts are worth; published beside ours."""
+PICTURES = ("curves", "cost", "ratios", "ablations", "table")
+"""Accuracy after every epoch; accuracy against cost, of every row or of KD, KC-KD and chance alone; what a method's parts are
+worth; published beside ours."""
 
 
 def picture(prepared: Prepared, store: Store, what: str, pair: str | None = None, reference: str = "KC-KD") -> Picture:
@@ -41,7 +49,10 @@ def picture(prepared: Prepared, store: Store, what: str, pair: str | None = None
             epoch_curves(prepared, store, name), f"{name}: every epoch of every run",
             epochs=prepared.plan.scale.epochs, ends=stage_ends(prepared),
         )  # fmt: skip
-    if what == "cost":
+    families = accuracy_by_cost(prepared, store, name) if what == "ratios" else {}
+    if families:
+        return accuracy_against_cost(families, "What do you pay, what do you get?")
+    if what in ("cost", "ratios"):
         title = f"{name}: what do you pay, what do you get?"
         return cost_accuracy(accuracies(prepared, store, name), costs(prepared), title)
     return ablation_differences(

@@ -354,7 +354,9 @@ def run_plan(
     dataset = plan.scale.images(root)
     plan.check_batches(dataset)
     check_room(plan, dataset, store.folder, engine.here if engine else workers)
-    given = _published(plan, checkpoints or {}, store, root, device_here(None if engine else asked))
+    given = _published(
+        plan, {**plan.checkpoints, **(checkpoints or {})}, store, root, device_here(None if engine else asked)
+    )
     chosen = {
         name: choose_teacher(name, plan.scale, store, root=root) for name in plan.teachers if name not in given
     }  # fmt: skip

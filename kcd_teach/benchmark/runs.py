@@ -397,14 +397,19 @@ class Unit:
     @property
     def recipe(self) -> Recipe:
         """How its student is optimised."""
-        return self.scale.recipe(self.pair.learning_rate, self.row.epochs(self.scale.epochs))
+        return self.at.recipe(self.pair.learning_rate)
+
+    @property
+    def at(self) -> Scale:
+        """The scale with what the row sets otherwise."""
+        return self.row.at(self.scale)
 
     @property
     def method_settings(self) -> dict[str, Any]:
-        """Constants of the method that depend on the images: the negatives of contrastive methods."""
+        """Constants of the method: those of the row, and the negatives of contrastive methods, which depend on the images."""
         if not self.row.method or "negatives" not in inspect.signature(distiller_class(self.row.method)).parameters:
-            return {}
-        return {"negatives": negatives_of(self.num_samples)}
+            return self.row.method_settings
+        return {"negatives": negatives_of(self.num_samples), **self.row.method_settings}
 
     @property
     def config(self) -> dict[str, Any]:
@@ -414,7 +419,7 @@ class Unit:
             **({"code": self.code} if self.code else {}),
             student=self.pair.student, teacher=teacher, method=self.row.method, method_settings=self.method_settings,
             condenser=self.row.condenser_settings(self.recipe.epochs, self.seed),
-            recipe=dataclasses.asdict(self.recipe), images=self.images, seed=self.seed, store=self.scale.store,
+            recipe=dataclasses.asdict(self.recipe), images=self.images, seed=self.seed, store=self.at.store,
         )  # fmt: skip
 
     @cached_property
@@ -449,8 +454,24 @@ def start(
     )  # fmt: skip
     settings = unit.row.condenser_settings(unit.recipe.epochs, unit.seed)
     condenser = Condenser(unit.num_samples, **settings) if settings else None
-    knowledge = Knowledge(teacher, dataset.to(device), unit.scale.store, precision=unit.scale.precision)
+    knowledge = _knowledge(unit, dataset, teacher, device)
     return distill(student, dataset, knowledge, distiller=distiller, condenser=condenser, **common)
+
+
+_REMEMBERED: dict[tuple[str, ...], Knowledge] = {}
+"""What the last teacher whose answers are kept in memory has said, for all runs of this process."""
+
+
+def _knowledge(unit: Unit, dataset: Dataset, teacher: nn.Module, device: torch.device | str) -> Knowledge:
+    store, precision = unit.at.store, unit.at.precision
+    key = (unit.teacher.weights if unit.teacher else "", unit.images, precision, str(device))
+    if store == "memory" and key in _REMEMBERED:
+        return _REMEMBERED[key]
+    knowledge = Knowledge(teacher, dataset.to(device), store, precision=precision)
+    if store == "memory":
+        _REMEMBERED.clear()
+        _REMEMBERED[key] = knowledge
+    return knowledge
 
 
 def execute(

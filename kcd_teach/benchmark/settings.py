@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import inspect
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,13 +12,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kcd_teach._checks import check_at_least, check_at_most, check_choice
+from kcd_teach._checks import check_at_least, check_at_most, check_between, check_choice
 from kcd_teach.condensation import Condenser
 from kcd_teach.condensation.schedule import event_epochs
 from kcd_teach.datasets import Dataset, dataset_file, list_datasets, load_dataset
-from kcd_teach.distillers import list_distillers
+from kcd_teach.distillers import Distiller, distiller_class, list_distillers
+from kcd_teach.knowledge import STORES
 from kcd_teach.models import list_models
-from kcd_teach.recipe import Recipe
+from kcd_teach.recipe import PRECISIONS, Recipe
 
 RATE, LOW_RATE = 0.05, 0.01
 LOW_RATE_STUDENTS = ("MobileNetV2", "ShuffleV1", "ShuffleV2")
@@ -104,53 +106,102 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "released": {"preset": "released"},
     "no-mixing": {"mixing": False},
     "random": {"selection": "random", "mixing": False},
-    "short": {},
+    "short": {"length": COST},
 }
-"""Ablations, written ``ROW@VARIANT``: settings of the condenser; ``short`` is a plain row of fewer epochs instead."""
-
+"""Settings with a short name, for ``ROW@NAME``."""
 
 MEANINGS = {
     "released": "settings of the authors' code", "no-mixing": "nothing is blended",
     "random": "drawn at random, nothing blended", "short": "all samples, fewer epochs",
 }  # fmt: skip
-"""What a variant changes, in a few words."""
+"""What they change, in a few words."""
+
+OF_THE_RUN: dict[str, Any] = {"epochs": 240, "length": 1.0, "precision": "float32", "store": "off"}
+"""Settings that any row can take, with a value of their type; ``length`` is a share of the scale's epochs."""
+
+
+def _defaults(callable_: Any, *without: str) -> dict[str, Any]:
+    """What a class can be told by name, with its defaults."""
+    parameters = inspect.signature(callable_).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in without}
+
+
+OF_THE_CONDENSER = _defaults(Condenser, "epochs", "seed", "history")
+"""Settings that a condensed row can take."""
+
+
+def _of_the_method(name: str) -> dict[str, Any]:
+    """Settings that a row of this method can take; none without one."""
+    if not name:
+        return {}
+    method = distiller_class(name)
+    hands_on = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(method).parameters.values())
+    return (_defaults(Distiller) if hands_on else {}) | _defaults(method)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One way to train a student.
+    """One way to train a student: a method, condensed or not, and what is set otherwise than in the benchmark.
 
     Attributes:
-        name: as in the published table, ``"KC-CRD"``, with ``@VARIANT`` for an ablation.
+        spec: as in the published table, ``"KC-CRD"``, with ``@`` and settings behind it: ``"KC-KD@ratio=0.5,random"``.
         method: name of the distiller, ``"crd"``; empty for a network trained on labels alone.
         condensed: are fewer and fewer samples shown?
-        variant: a key of :data:`VARIANTS`, or empty.
+        settings: by name, of the condenser, the method and the run.
+        label: what it is called instead; empty for its spec.
     """
 
-    name: str
+    spec: str
     method: str = ""
     condensed: bool = False
-    variant: str = ""
+    settings: tuple[tuple[str, Any], ...] = ()
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables, figures and records."""
+        return self.label or self.spec
+
+    def __str__(self) -> str:
+        """As :func:`find_row` reads it."""
+        return f"{self.label}: {self.spec}" if self.label else self.spec
 
     @property
     def meaning(self) -> str:
         """How it is trained, in a few words."""
-        if self.variant:
-            return MEANINGS[self.variant]
+        if self.settings:
+            return ", ".join(MEANINGS.get(part, part) for part in self.spec.partition("@")[2].split(","))
         if not self.method:
             return "labels alone"
         return "fewer and fewer samples" if self.condensed else "all samples in every epoch"
 
+    @property
+    def method_settings(self) -> dict[str, Any]:
+        """Constants of the method that are not its defaults."""
+        return {name: value for name, value in self.settings if name not in {**OF_THE_RUN, **OF_THE_CONDENSER}}
+
+    def is_condensed_of(self, plain: "Row") -> bool:
+        """Is the other one its row that shows all samples, alike in everything else?"""
+        rest = tuple(setting for setting in self.settings if setting[0] not in OF_THE_CONDENSER)
+        return self.condensed and (plain.method, plain.condensed, plain.settings) == (self.method, False, rest)
+
     def epochs(self, of_scale: int) -> int:
-        """Length of a run at a scale of E epochs; the short variant costs what a condensed run costs."""
-        return max(1, round(COST * of_scale)) if self.variant == "short" else of_scale
+        """Length of a run at a scale of E epochs."""
+        chosen = dict(self.settings)
+        return int(chosen.get("epochs", max(1, round(chosen.get("length", 1) * of_scale))))
+
+    def at(self, scale: "Scale") -> "Scale":
+        """A scale with what this row sets otherwise: epochs, precision, store."""
+        changed = {name: value for name, value in self.settings if name in ("precision", "store")}
+        return dataclasses.replace(scale, epochs=self.epochs(scale.epochs), **changed)
 
     def condenser_settings(self, epochs: int, seed: int) -> dict[str, Any]:
         """Arguments of the condenser beside the number of samples; empty for a row that shows all."""
         if not self.condensed:
             return {}
         stages = min(STAGES, epochs)
-        return {"ratio": RATIO, "stages": stages, "epochs": epochs, "seed": seed, **VARIANTS.get(self.variant, {})}
+        changed = {name: value for name, value in self.settings if name in OF_THE_CONDENSER}
+        return {"ratio": RATIO, "stages": stages, "epochs": epochs, "seed": seed, **changed}
 
     def shown(self, num_samples: int, of_scale: int) -> list[int]:
         """Samples shown to the student in every epoch of a run."""
@@ -171,36 +222,99 @@ ROWS = (STUDENT, *PLAIN_ROWS, *CONDENSED_ROWS)
 
 
 def find_row(name: str) -> Row:
-    """A row by its name; beyond the table any ``KC-NAME``, and ``ROW@VARIANT``. Upper and lower case are the same.
+    """A row by its name; beyond the table any ``KC-NAME``, and settings as ``ROW@NAME=VALUE,VARIANT``.
+
+    Upper and lower case are the same. ``LABEL: ROW`` gives it another name in tables and figures.
 
     Raises:
-        ValueError: an unknown row or variant, with the nearest name; a variant that does not fit the row.
+        ValueError: an unknown row, variant or setting, with the nearest name; one that does not fit the row; a label that
+            is the name of another row.
 
     >>> find_row("kc-fitnet").name, find_row("KC-KD@released").condenser_settings(240, seed=0)["preset"]
     ('KC-FitNet', 'released')
+    >>> row = find_row("half: kc-kd@ratio=0.50,random")
+    >>> row.name, str(row), row.settings
+    ('half', 'half: KC-KD@ratio=0.5,random', (('ratio', 0.5), ('selection', 'random'), ('mixing', False)))
     """
-    base, at, variant = name.partition("@")
+    label, _, spec = name.rpartition(": ")
+    base, at, rest = spec.partition("@")
     row = _find_base(base)
+    if (label.casefold() in _bases() and (at or label.casefold() != row.spec.casefold())) or "@" in label:
+        raise ValueError(f"row={name!r} has a label that is, or looks like, another row; choose another label")
     if not at:
-        return row
-    check_choice("variant", variant, VARIANTS)
-    if row == STUDENT:
-        raise ValueError(f"row={name!r} does not exist: the student alone has no variants")
-    if (variant == "short") == row.condensed:
-        wanted = TITLES[row.method] if row.condensed else f"KC-{TITLES[row.method]}"
-        raise ValueError(f"row={name!r} does not exist; the variant {variant!r} belongs to {wanted}@{variant}")
-    return Row(f"{row.name}@{variant}", row.method, row.condensed, variant)
+        return dataclasses.replace(row, label=label)
+    texts, settings = [], {}
+    for part in rest.split(","):
+        text, found = _setting(name, row, part)
+        if twice := [key for key in found if key in settings]:
+            raise ValueError(f"row={name!r} sets {twice[0]} twice")
+        texts.append(text)
+        settings.update(found)
+    row = Row(f"{row.spec}@{','.join(texts)}", row.method, row.condensed, tuple(settings.items()), label)
+    if {"epochs", "length"} <= settings.keys():
+        raise ValueError(
+            f"row={name!r} sets epochs and length, which is a share of the scale's epochs; give one of them"
+        )
+    check_between("length", settings.get("length", 1.0), 0, 1_000, open_low=True)
+    row.at(Scale())  # refuses what no run can have
+    return row
 
 
-def _find_base(name: str) -> Row:
-    """A row without a variant."""
-    known = {row.name.casefold(): row for row in ROWS}
+def _setting(row_name: str, row: Row, part: str) -> tuple[str, dict[str, Any]]:
+    """One part of what stands behind ``@``, as it is printed, and what it sets."""
+    name, equals, value = part.partition("=")
+    known = OF_THE_RUN | (OF_THE_CONDENSER if row.condensed else {}) | _of_the_method(row.method)
+    if equals and (name in known or row.condensed or name not in OF_THE_CONDENSER):
+        check_choice("setting", name, known)
+        read = _read(row_name, name, value, known[name])
+        return f"{name}={_written(read)}", {name: read}
+    if not equals:
+        check_choice("variant", name, VARIANTS)
+    if not row.method:
+        raise ValueError(f"row={row_name!r} does not exist: the student alone has no variants")
+    if equals or (name == "short") == row.condensed:
+        wanted = row.spec.removeprefix("KC-") if row.condensed else f"KC-{row.spec}"
+        kind = "setting" if equals else "variant"
+        raise ValueError(f"row={row_name!r} does not exist; the {kind} {name!r} belongs to {wanted}@{part}")
+    return name, VARIANTS[name]
+
+
+def _read(row: str, name: str, text: str, like: Any) -> Any:
+    """The value of a setting, of the type of its default."""
+    if isinstance(like, str):
+        return text
+    if isinstance(like, bool):
+        check_choice(name, text, ("true", "false"))
+        return text == "true"
+    try:
+        return int(text) if isinstance(like, int) else float(text)
+    except ValueError as error:
+        kind = "a whole number" if isinstance(like, int) else "a number"
+        raise ValueError(f"row={row!r}: {name} must be {kind}, got {text!r}") from error
+
+
+def _written(value: Any) -> str:
+    """A value as :func:`_read` reads it."""
+    if isinstance(value, float):
+        return f"{value:.15g}"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _bases() -> dict[str, Row]:
+    """All rows without settings, by their names in lower case."""
+    known = {row.spec.casefold(): row for row in ROWS}
     for method in list_distillers():
         title = TITLES.get(method, method)
         known.setdefault(title.casefold(), Row(title, method))
         known.setdefault(f"kc-{title}".casefold(), Row(f"KC-{title}", method, condensed=True))
+    return known
+
+
+def _find_base(name: str) -> Row:
+    """A row without settings."""
+    known = _bases()
     if name.casefold() not in known:
-        check_choice("row", name, [row.name for row in known.values()])
+        check_choice("row", name, [row.spec for row in known.values()])
     return known[name.casefold()]
 
 
@@ -227,9 +341,10 @@ class Scale:
         side: pixels to which images are reduced; ``None`` leaves them as they are.
         precision: ``"float32"`` or ``"bfloat16"``; never chosen by itself, since results would differ with it.
         teacher_epochs: of a teacher that is trained here; ``None`` for as many as a student.
-        store: ``"disk"`` keeps the teachers' answers for all runs on this machine, see
-            :class:`~kcd_teach.knowledge.Knowledge`: faster, but a resumed run is then equal up to rounding only;
-            ``"off"`` asks every time.
+        store: ``"disk"`` keeps the teachers' answers for all runs on this machine, ``"memory"`` for all runs of a
+            process, see :class:`~kcd_teach.knowledge.Knowledge`: faster, but a resumed run is then equal up to rounding
+            only; ``"off"`` asks every time.
+        teachers: ``"trained"`` here, or ``"bundled"``, the one that comes with the course's images.
     """
 
     name: str = "full"
@@ -243,11 +358,13 @@ class Scale:
     precision: str = "float32"
     teacher_epochs: int | None = None
     store: str = "off"
+    teachers: str = "trained"
 
     def __post_init__(self) -> None:
         check_choice("dataset", self.dataset, list_datasets())
-        check_choice("precision", self.precision, ("float32", "bfloat16"))
-        check_choice("store", self.store, ("off", "disk"))
+        check_choice("precision", self.precision, PRECISIONS)
+        check_choice("store", self.store, STORES)
+        check_choice("teachers", self.teachers, ("trained", "bundled"))
         least = {
             "epochs": 1, "teacher_epochs": 1, "batch_size": 2, "per_class": 1, "test_per_class": 1, "classes": 2,
             "side": 8,
@@ -286,7 +403,8 @@ class Scale:
             ValueError: a file that is not the data set it should be.
             RuntimeError: a data set that is neither here nor downloadable.
         """
-        only_images = dataclasses.replace(self, name="", epochs=1, batch_size=2, teacher_epochs=None, store="off")
+        others = ("name", "epochs", "batch_size", "precision", "teacher_epochs", "store", "teachers")
+        only_images = dataclasses.replace(self, **{name: getattr(Scale, name) for name in others})
         path = dataset_file(self.dataset, root)
         # A file that another one took the place of in the meantime is read again.
         found = (str(path), path.stat().st_mtime_ns, path.stat().st_size) if path else None
@@ -298,6 +416,9 @@ SCALES = {
     "slice": Scale("slice", epochs=24, per_class=250, classes=20, teacher_epochs=60, store="disk"),
     "small": Scale(
         "small", "fashion-mnist-mini", epochs=3, batch_size=20, per_class=10, test_per_class=10, side=16
+    ),
+    "course": Scale(
+        "course", "fashion-mnist-mini", epochs=24, per_class=200, teacher_epochs=40, store="memory", teachers="bundled"
     ),
 }  # fmt: skip
 

@@ -16,7 +16,7 @@ def styled(table: BenchmarkTable) -> Table:
     rows: list[list[str | Stack]] = [["Teacher", *(_teacher(table, pair.teacher) for pair in plan.pairs)]]
     for row, cells in table.cells.items():
         rows.append([row + lettered(table.of_row(row)), *(_stack(cell) for cell in cells.values())])
-    size = f"Scale {plan.scale.name!r}, {table.runs} of {len(plan.pairs) * len(plan.rows) * len(plan.seeds)} runs."
+    size = f"Scale {plan.scale.name!r}, {table.runs} of {plan.num_runs} runs."
     unlike = UNLIKE_EXPLAINED if table.has_unlike else ""
     notes = [f"({letter}) {NOTES[letter]}" for letter in table.letters]
     said = [EXPLAINED, size, table.apart, unlike, *table.circumstances, table.mingled, *notes]

@@ -17,7 +17,7 @@ from kcd_teach.benchmark.published import (
     published,
     row_notes,
 )
-from kcd_teach.benchmark.settings import STUDENT
+from kcd_teach.benchmark.settings import STUDENT, Row
 from kcd_teach.benchmark.store import Record, Store
 from kcd_teach.statistics import Interval, interval, paired_differences
 
@@ -212,14 +212,13 @@ class BenchmarkTable:
     def notes(self) -> list[str]:
         """What must be known to read the table, one paragraph each."""
         plan = self.prepared.plan
-        wanted = len(plan.pairs) * len(plan.rows) * len(plan.seeds)
         scale = plan.scale
         size = f"{self.prepared.num_samples:,} training images of {scale.dataset}, {scale.epochs} epochs"
         notes = [
             "Each cell: published / ours, accuracy of the last epoch in percent, mean ± 95 % interval over n seeds; "
             "Δ ours minus published; gain condensed minus plain, paired by seed, percentage points. "
             f"{EMPTY} was not run, or not published. How many runs a published number averages is not established.",
-            f"Ours: scale {scale.name!r}, {size}; {self.runs} of {wanted} runs. Published: 50,000 images of "
+            f"Ours: scale {scale.name!r}, {size}; {self.runs} of {plan.num_runs} runs. Published: 50,000 images of "
             "CIFAR-100, 240 epochs.",
         ]
         if self.apart:
@@ -257,7 +256,9 @@ def make_table(prepared: Prepared, store: Store) -> BenchmarkTable:
         row.name: {pair.name: runs_of(prepared, pair, row, records) for pair in prepared.plan.pairs}
         for row in prepared.plan.rows
     }
-    cells = {row: {pair: _cell(prepared, row, pair, found) for pair in pairs} for row, pairs in found.items()}
+    cells = {
+        row.name: {pair: _cell(prepared, row, pair, found) for pair in found[row.name]} for row in prepared.plan.rows
+    }
     places = (
         place for pairs in found.values() for runs in pairs.values() for run in runs.values() for place in _of(run)
     )
@@ -269,15 +270,16 @@ def _of(run: Record) -> list[str]:
     return list(run["places"]) if "places" in run else [f"{run['device']}, torch {run['versions']['torch']}"]
 
 
-def _cell(prepared: Prepared, row: str, pair: str, found: Mapping[str, Mapping[str, dict[int, Record]]]) -> Cell:
-    runs = found[row][pair]
+def _cell(prepared: Prepared, row: Row, pair: str, found: Mapping[str, Mapping[str, dict[int, Record]]]) -> Cell:
+    runs = found[row.name][pair]
     ours = last_accuracies(runs)
-    plain = last_accuracies(found.get(row.partition("@")[0].removeprefix("KC-"), {}).get(pair, {}))
-    paired = row.startswith("KC-") and bool(ours.keys() & plain.keys())
+    others = [found[other.name][pair] for other in prepared.plan.rows if row.is_condensed_of(other)]
+    plain = last_accuracies(others[0]) if others else {}
+    paired = bool(ours.keys() & plain.keys())
     return Cell(
-        pair, row, published(row, pair),
+        pair, row.name, published(row.name, pair),
         ours=interval(list(ours.values())) if ours else None,
-        wanted=len(prepared.plan.seeds),
+        wanted=len(prepared.plan.seeds_of(row)),
         gain=interval(paired_differences(ours, plain)) if paired else None,
         presentations=interval([record["presentations"] for record in runs.values()]).mean if runs else None,
         comparable=prepared.plan.scale.is_published,
