@@ -10,6 +10,7 @@ is reported apart, as presentations.
 
 import argparse
 import dataclasses
+import inspect
 import json
 import platform
 import statistics
@@ -25,9 +26,10 @@ from kcd_teach import __version__
 from kcd_teach._files import written_whole
 from kcd_teach.conditions import EPOCHS, NEGATIVES, PER_CLASS, STUDENT
 from kcd_teach.datasets import Dataset, load_dataset
-from kcd_teach.distillers import create_distiller, list_distillers
+from kcd_teach.distillers import create_distiller, distiller_class, list_distillers
 from kcd_teach.models import TEACHER, create_model, load_teacher
 from kcd_teach.recipe import Recipe
+from kcd_teach.registry import load_file
 from kcd_teach.training import Distillation, distill
 
 REPETITIONS = 7
@@ -43,7 +45,7 @@ def run_of_method(name: str, dataset: Dataset, epochs: int) -> Distillation:
     student = create_model(STUDENT, len(dataset.classes), dataset.in_channels, seed=0)
     teacher = load_teacher(dataset)
     shape = (dataset.in_channels, *dataset.train_images.shape[2:])
-    settings = {"negatives": NEGATIVES} if name in ("crd", "wcord") else {}
+    settings = {"negatives": NEGATIVES} if "negatives" in inspect.signature(distiller_class(name)).parameters else {}
     distiller = create_distiller(name, student, teacher, image_shape=shape, seed=0, **settings)
     return distill(student, dataset, teacher, recipe=Recipe(epochs=epochs), distiller=distiller, seed=0)
 
@@ -88,7 +90,10 @@ def main() -> None:
     default = Path(__file__).resolve().parent.parent / "data" / "results" / "method_costs.json"
     parser.add_argument("--out", type=Path, default=default)
     parser.add_argument("--repetitions", type=int, default=REPETITIONS)
+    parser.add_argument("--with", dest="files", action="append", default=[], help="file that registers more methods")
     arguments = parser.parse_args()
+    for file in arguments.files:
+        load_file(file)
     torch.set_num_threads(1)
     dataset = small_test(load_dataset("fashion-mnist-mini").first(PER_CLASS))
     setting = {

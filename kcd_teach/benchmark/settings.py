@@ -14,8 +14,9 @@ from torch.nn import functional as F
 from kcd_teach._checks import check_at_least, check_at_most, check_choice
 from kcd_teach.condensation import Condenser
 from kcd_teach.condensation.schedule import event_epochs
-from kcd_teach.datasets import Dataset, dataset_file, list_datasets, load_dataset
-from kcd_teach.distillers import list_distillers
+from kcd_teach.condensation.value import VALUES, find_value
+from kcd_teach.datasets import DATASETS, Dataset, dataset_file, list_datasets, load_dataset
+from kcd_teach.distillers import list_distillers, title_of
 from kcd_teach.models import list_models
 from kcd_teach.recipe import Recipe
 
@@ -96,6 +97,7 @@ TITLES = {
     "kd": "KD", "fitnet": "FitNet", "at": "AT", "sp": "SP", "vid": "VID", "rkd": "RKD", "pkt": "PKT", "crd": "CRD",
     "wcord": "WCoRD", "reviewkd": "ReviewKD", "sskd": "SSKD",
 }  # fmt: skip
+"""Methods of the published table."""
 RATIO, STAGES = 0.7, 6
 COST = (1 + RATIO) / 2
 """Samples that a condensed run shows, relative to a plain one, in the paper's preset."""
@@ -107,6 +109,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "short": {},
 }
 """Ablations, written ``ROW@VARIANT``: settings of the condenser; ``short`` is a plain row of fewer epochs instead."""
+VALUE = "value="
+"""Begins a variant that ranks by another value, ``ROW@value=NAME``, a name of :func:`~kcd_teach.condensation.list_values`."""
 
 
 MEANINGS = {
@@ -124,7 +128,7 @@ class Row:
         name: as in the published table, ``"KC-CRD"``, with ``@VARIANT`` for an ablation.
         method: name of the distiller, ``"crd"``; empty for a network trained on labels alone.
         condensed: are fewer and fewer samples shown?
-        variant: a key of :data:`VARIANTS`, or empty.
+        variant: a key of :data:`VARIANTS`, :data:`VALUE` and a name, or empty.
     """
 
     name: str
@@ -135,11 +139,18 @@ class Row:
     @property
     def meaning(self) -> str:
         """How it is trained, in a few words."""
+        if self.value:
+            return f"ranked by: {find_value(self.value).meaning[:1].lower()}{find_value(self.value).meaning[1:]}"
         if self.variant:
             return MEANINGS[self.variant]
         if not self.method:
             return "labels alone"
         return "fewer and fewer samples" if self.condensed else "all samples in every epoch"
+
+    @property
+    def value(self) -> str:
+        """The value measure, if it is not the condenser's usual one."""
+        return self.variant.removeprefix(VALUE) if self.variant.startswith(VALUE) else ""
 
     def epochs(self, of_scale: int) -> int:
         """Length of a run at a scale of E epochs; the short variant costs what a condensed run costs."""
@@ -150,7 +161,8 @@ class Row:
         if not self.condensed:
             return {}
         stages = min(STAGES, epochs)
-        return {"ratio": RATIO, "stages": stages, "epochs": epochs, "seed": seed, **VARIANTS.get(self.variant, {})}
+        settings = {"ratio": RATIO, "stages": stages, "epochs": epochs, "seed": seed, **VARIANTS.get(self.variant, {})}
+        return {**settings, "value": self.value} if self.value else settings
 
     def shown(self, num_samples: int, of_scale: int) -> list[int]:
         """Samples shown to the student in every epoch of a run."""
@@ -171,7 +183,7 @@ ROWS = (STUDENT, *PLAIN_ROWS, *CONDENSED_ROWS)
 
 
 def find_row(name: str) -> Row:
-    """A row by its name; beyond the table any ``KC-NAME``, and ``ROW@VARIANT``. Upper and lower case are the same.
+    """A row by its name; beyond the table any method and any ``KC-NAME``, and ``ROW@VARIANT``, in whatever case.
 
     Raises:
         ValueError: an unknown row or variant, with the nearest name; a variant that does not fit the row.
@@ -183,11 +195,14 @@ def find_row(name: str) -> Row:
     row = _find_base(base)
     if not at:
         return row
-    check_choice("variant", variant, VARIANTS)
+    if variant.startswith(VALUE):
+        check_choice("value", variant.removeprefix(VALUE), VALUES)
+    else:
+        check_choice("variant", variant, VARIANTS)
     if row == STUDENT:
         raise ValueError(f"row={name!r} does not exist: the student alone has no variants")
     if (variant == "short") == row.condensed:
-        wanted = TITLES[row.method] if row.condensed else f"KC-{TITLES[row.method]}"
+        wanted = title_of(row.method) if row.condensed else f"KC-{title_of(row.method)}"
         raise ValueError(f"row={name!r} does not exist; the variant {variant!r} belongs to {wanted}@{variant}")
     return Row(f"{row.name}@{variant}", row.method, row.condensed, variant)
 
@@ -196,9 +211,10 @@ def _find_base(name: str) -> Row:
     """A row without a variant."""
     known = {row.name.casefold(): row for row in ROWS}
     for method in list_distillers():
-        title = TITLES.get(method, method)
-        known.setdefault(title.casefold(), Row(title, method))
-        known.setdefault(f"kc-{title}".casefold(), Row(f"KC-{title}", method, condensed=True))
+        title = title_of(method)
+        for called in (title, method):
+            known.setdefault(called.casefold(), Row(title, method))
+            known.setdefault(f"kc-{called}".casefold(), Row(f"KC-{title}", method, condensed=True))
     if name.casefold() not in known:
         check_choice("row", name, [row.name for row in known.values()])
     return known[name.casefold()]
@@ -289,7 +305,7 @@ class Scale:
         only_images = dataclasses.replace(self, name="", epochs=1, batch_size=2, teacher_epochs=None, store="off")
         path = dataset_file(self.dataset, root)
         # A file that another one took the place of in the meantime is read again.
-        found = (str(path), path.stat().st_mtime_ns, path.stat().st_size) if path else None
+        found = (str(path), path.stat().st_mtime_ns, path.stat().st_size) if path else DATASETS[self.dataset]
         return _images(only_images, None if root is None else str(root), found)
 
 
@@ -318,7 +334,7 @@ def negatives_of(num_samples: int) -> int:
 
 
 @lru_cache(maxsize=2)
-def _images(scale: Scale, root: str | None, found: tuple[str, int, int] | None) -> Dataset:
+def _images(scale: Scale, root: str | None, found: object) -> Dataset:
     dataset = load_dataset(scale.dataset, root)
     if scale.dataset == "cifar100":
         check_cifar100(dataset)
