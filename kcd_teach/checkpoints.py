@@ -158,9 +158,15 @@ class Identity:
             "precision of the teacher": "" if self.knowledge is None else self.knowledge.precision,
             "hash of the student's code": make_of(self.student),
             "hash of the distiller's code": make_of(self.distiller),
-            "hash of the condenser's code": code_of(self.condenser),
+            "hash of the condenser's code": code_of(self.condenser, *self._measure),
             "hash of this package's code": code_fingerprint(),
         }
+
+    @property
+    def _measure(self) -> tuple[object, ...]:
+        """What decides on the value of a sample, as far as it is not known by the condenser's class."""
+        measure = getattr(self.condenser, "measure", None)
+        return () if measure is None else (measure.observe, measure.combine)
 
     @cached_property
     def teacher_answers(self) -> list[Tensor]:

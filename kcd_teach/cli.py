@@ -149,6 +149,35 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
 )  # fmt: skip
 
+
+@app.callback()
+@plainly
+def load(
+    files: Annotated[
+        Optional[list[Path]],  # noqa: UP045  typer reads it
+        typer.Option(
+            "--with", envvar="KCD_WITH",
+            help="Python file that registers methods, value measures, networks or data sets of your own, run before the "
+            "command; repeatable.",
+        ),
+    ] = None,
+) -> None:  # fmt: skip
+    """Load the files that add names to those of this package."""
+    from kcd_teach.registry import load_file
+
+    for file in files or []:
+        load_file(file)
+
+
+@app.command("list")
+@plainly
+def list_names() -> None:
+    """List the methods, value measures, networks and data sets that can be named, those of --with included."""
+    from kcd_teach.zoo import names
+
+    typer.echo(names())
+
+
 ENGINES = ("local", "ray")
 
 Pairs = Annotated[
@@ -163,8 +192,8 @@ Rows = Annotated[
     typer.Option(
         "--row",
         help="Row of the table, as KD or KC-CRD; any KC-NAME; ablations as KC-KD@released, KC-KD@no-mixing, "
-        "KC-KD@random, KD@short; settings as KC-KD@ratio=0.5,random or KD@temperature=2; 'LABEL: ROW' names it; "
-        "repeatable; all rows of the table by 'all', as by default.",
+        "KC-KD@random, KC-KD@value=loss, KD@short; settings as KC-KD@ratio=0.5,random or KD@temperature=2; 'LABEL: ROW' "
+        "names it; repeatable; all rows of the table by 'all', as by default. Names: kcd-teach list.",
     ),
 ]
 Seeds = Annotated[

@@ -4,19 +4,20 @@ import contextlib
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import torch
 from platformdirs import user_cache_path
 from torch import Tensor
 
-from kcd_teach._checks import check_at_least, check_between, check_choice
+from kcd_teach._checks import check_at_least, check_between
 from kcd_teach._files import obstacle, written_whole
+from kcd_teach.registry import Registry
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels", "classes")
 
@@ -181,7 +182,42 @@ SOURCES = {
 
 def list_datasets() -> list[str]:
     """Names that :func:`load_dataset` knows."""
-    return list(SOURCES)
+    return list(DATASETS)
+
+
+Loader = TypeVar("Loader", bound=Callable[..., Dataset] | Dataset)
+
+
+@overload
+def register_dataset(name: str, loader: None = None) -> Callable[[Loader], Loader]: ...
+
+
+@overload
+def register_dataset(name: str, loader: Loader) -> Loader: ...
+
+
+def register_dataset(name: str, loader: Loader | None = None) -> Loader | Callable[[Loader], Loader]:
+    """Give images of your own a name, for :func:`load_dataset` and ``--dataset``; call it, or write it above a function.
+
+    Args:
+        name: letters, digits and ``_ . + -``.
+        loader: a :class:`Dataset`, or a function of ``root``, a folder or None, that returns one.
+
+    Returns:
+        The data set or the loader.
+
+    Raises:
+        TypeError: neither a data set nor a function.
+        ValueError: a name that is in use or cannot be used.
+    """
+
+    def add(given: Loader) -> Loader:
+        if not isinstance(given, Dataset) and not callable(given):
+            raise TypeError(f"loader must be a Dataset or a function that returns one, got {type(given).__name__}")
+        DATASETS.add(name, given)
+        return given
+
+    return add if loader is None else add(loader)
 
 
 def load_dataset(name: str, root: str | os.PathLike[str] | None = None) -> Dataset:
@@ -193,14 +229,22 @@ def load_dataset(name: str, root: str | os.PathLike[str] | None = None) -> Datas
 
     Args:
         name: ``"fashion-mnist-mini"`` (10,000 + 2,000 images, ships with the package, never downloads),
-            ``"fashion-mnist"`` or ``"cifar100"``.
+            ``"fashion-mnist"`` or ``"cifar100"``, or one that was registered (:func:`register_dataset`).
         root: folder to look in first and to download to.
 
     Raises:
         ValueError: unknown name; a file that is damaged, incomplete, or holds pickled objects.
         RuntimeError: not here and not downloadable; the message says what to put where.
     """
-    check_choice("name", name, SOURCES)
+    loader = DATASETS[name].thing
+    dataset = loader if isinstance(loader, Dataset) else loader(root)
+    if not isinstance(dataset, Dataset):
+        raise TypeError(f"the loader of {name!r} must return a Dataset, got {type(dataset).__name__}")
+    return dataset if dataset.name == name else replace(dataset, name=name)
+
+
+def _load(name: str, root: str | os.PathLike[str] | None) -> Dataset:
+    """One of :data:`SOURCES`, from its file, or downloaded."""
     path = dataset_file(name, root)
     if path is None:
         return _to_dataset(name, _download(name, root))
@@ -209,6 +253,11 @@ def load_dataset(name: str, root: str | os.PathLike[str] | None = None) -> Datas
         return _to_dataset(name, arrays)
     except ValueError as error:
         raise ValueError(f"{path} does not hold {name}: {error}") from error
+
+
+DATASETS: Registry[Callable[..., Dataset] | Dataset] = Registry(
+    "dataset", {name: partial(_load, name) for name in SOURCES}
+)
 
 
 def dataset_file(name: str, root: str | os.PathLike[str] | None = None) -> Path | None:

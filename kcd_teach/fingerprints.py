@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from kcd_teach.datasets import Dataset
 from kcd_teach.distillers.base import respond
+from kcd_teach.registry import REGISTRIES, Entry
 
 PROBES = 8
 """Images by whose answers a network is recognised."""
@@ -27,7 +28,7 @@ or mode of multiplication (TF32) moves them by less."""
 
 RESULTS_COME_FROM = (
     "condensation/*.py", "distillers/*.py", "models/*.py", "checkpoints.py", "datasets.py", "knowledge.py", "recipe.py",
-    "training.py", "validation.py", "views.py", "benchmark/settings.py", "benchmark/runs.py",
+    "registry.py", "training.py", "validation.py", "views.py", "benchmark/settings.py", "benchmark/runs.py",
 )  # fmt: skip
 """The files of this package that can change what a run ends with."""
 
@@ -48,6 +49,13 @@ def _bare(source: str) -> str:
         if hasattr(node, "body") and isinstance(node.body, list):
             node.body = [line for line in node.body if not _is_text(line)] or [ast.Pass()]
     return _spelt(tree)
+
+
+def _bare_if_python(text: str) -> str:
+    try:
+        return _bare(text)
+    except SyntaxError:
+        return text
 
 
 def _spelt(part: Any) -> str:
@@ -83,15 +91,41 @@ def make_of(module: nn.Module) -> str:
 
 
 def code_of(*things: object) -> str:
-    """Hash of the classes of objects, 16 hexadecimal digits.
+    """Hash of functions and of the classes of other objects, 16 hexadecimal digits.
 
     Classes of torch are known by name, and those of this package by :func:`code_fingerprint`.
     """
     kinds = {kind for thing in things for kind in type(thing).__mro__}
     foreign = [kind for kind in kinds if kind.__module__.partition(".")[0] not in ("torch", "kcd_teach")]
+    functions = [thing for thing in things if isinstance(thing, FunctionType) and not _is_ours(thing)]
     sources = sorted(f"{kind.__qualname__}: {_methods_of(kind)}" for kind in foreign)
+    sources += [f"{function.__qualname__}: {_source_of(function)}" for function in functions]
     names = sorted(f"{type(thing).__module__}.{type(thing).__qualname__}" for thing in things)
     return hashlib.sha256("\n".join([*names, *sources]).encode()).hexdigest()[:16]
+
+
+def _is_ours(function: FunctionType) -> bool:
+    return function.__module__.partition(".")[0] == "kcd_teach"
+
+
+def own_code() -> dict[str, str]:
+    """``"KIND NAME"`` -> hash of the code, of everything that was registered from outside this package.
+
+    It holds the file that registered it, as it was then, the files of its class and its bases, and the settings; in a
+    notebook, which has no file, the functions and constants of its class. Data sets are known by their content.
+    """
+    return {
+        f"{kind} {name}": _code_behind(entry)
+        for kind, registry in REGISTRIES.items() if kind != "dataset"
+        for name, entry in registry.added.items()
+    }  # fmt: skip
+
+
+def _code_behind(entry: Entry[Any]) -> str:
+    parts = [_source_of(part) if isinstance(part, FunctionType) else _methods_of(part) for part in entry.parts]
+    texts = [_bare_if_python(text) for text in entry.texts]
+    settings = sorted(entry.settings.items())
+    return hashlib.sha256("\n".join([*texts, *parts, repr(settings)]).encode()).hexdigest()[:16]
 
 
 def _methods_of(kind: type) -> str:

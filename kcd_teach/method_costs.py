@@ -29,6 +29,7 @@ from kcd_teach.datasets import Dataset
 from kcd_teach.distillers import list_distillers
 from kcd_teach.models import TEACHER, load_teacher
 from kcd_teach.recipe import Recipe
+from kcd_teach.registry import load_file
 from kcd_teach.training import Distillation
 
 REPETITIONS = 7
@@ -87,7 +88,10 @@ def main() -> None:
     default = Path(__file__).resolve().parent.parent / "data" / "results" / "method_costs.json"
     parser.add_argument("--out", type=Path, default=default)
     parser.add_argument("--repetitions", type=int, default=REPETITIONS)
+    parser.add_argument("--with", dest="files", action="append", default=[], help="file that registers more methods")
     arguments = parser.parse_args()
+    for file in arguments.files:
+        load_file(file)
     torch.set_num_threads(1)
     dataset = small_test(SCALE.images())
     setting = {

@@ -70,7 +70,10 @@ class Distillation(Iterator[EpochReport]):
         identity = Identity(student, dataset, knowledge, distiller, condenser, recipe, seed)
         self.saved = SavedRun(checkpoint, identity, parts)
         self._in_step, self._stopping = False, threading.Event()
+        self._batch: Batch
+        self._told: Tensor | None = None  # the teacher's logits of the batch in hand
         self._loss = torch.zeros(())
+        condenser.ask_for_more(self._beside)
 
     def _distil(self) -> None:
         """One epoch of distillation, or the rest of an interrupted one; lines marked ``+`` are what KCD adds to it."""
@@ -143,6 +146,7 @@ class Distillation(Iterator[EpochReport]):
         """What is left of the epoch, on the active samples; counts what was done with each batch."""
         self.images.show(mixture, self.condenser.stage)
         for batch in self._stoppable(self._shuffled(active, self.epoch)):
+            self._batch = batch
             yield batch
             self.progress.presentations += len(batch.ids)
             self.progress.loss += self._loss.double() * len(batch.ids)
@@ -176,7 +180,14 @@ class Distillation(Iterator[EpochReport]):
             return respond(self.student, batch.images, self.distiller.needs.features)
 
     def _ask_teacher(self, batch: Batch) -> Outputs | None:
-        return None if self.knowledge is None else self.knowledge(batch, self.distiller.needs)
+        told = None if self.knowledge is None else self.knowledge(batch, self.distiller.needs)
+        self._told = None if told is None else told.logits
+        return told
+
+    def _beside(self) -> dict[str, Tensor | None]:
+        """Labels and the teacher's logits of the batch in hand, for a condenser whose measure asks for them."""
+        told = None if self._told is None else self._told[:: self.distiller.needs.views]
+        return {"labels": self._batch.labels, "teacher_logits": told}
 
     def _step(self, loss: Tensor) -> None:
         self.optimizer.zero_grad()
@@ -231,7 +242,7 @@ def distill(
     teacher: nn.Module | Knowledge | None = None,
     *,
     recipe: Recipe | None = None,
-    distiller: Distiller | str | None = None,
+    distiller: Distiller | type[Distiller] | str | None = None,
     condenser: Condenser | KeepAll | None = None,
     seed: int = 0,
     device: torch.device | str | None = None,
@@ -249,7 +260,7 @@ def distill(
         dataset: what to train and test on.
         teacher: network, or :class:`Knowledge` to share its stored answers; ``None`` trains on labels alone.
         recipe: how to optimise; the benchmark's by default.
-        distiller: how knowledge is moved, a :class:`~kcd_teach.distillers.Distiller` or the name of one; KD by default.
+        distiller: how knowledge is moved, a :class:`~kcd_teach.distillers.Distiller`, its class or its name; KD by default.
             ``"kc-NAME"`` also condenses, with the condenser's defaults if none is given.
         condenser: which samples are shown; ``None`` shows all of them in every epoch. Changed by the run.
         seed: of the order of samples, of their views, and of what the distiller draws. (The student's weights come with
@@ -271,7 +282,7 @@ def distill(
         dataset = dataset.to(device)
     check_networks(student, teacher.teacher if isinstance(teacher, Knowledge) else teacher)
     knowledge = choose_knowledge(teacher, dataset, recipe.precision)
-    condenser = choose_condenser(condenser, distiller, dataset, recipe)
+    condenser = choose_condenser(condenser, distiller, dataset, recipe, knowledge)
     student = Engine(dataset.train_images.device, recipe.precision).prepare(student)
     method = choose_distiller(distiller, student, knowledge, dataset, seed).to(dataset.train_images.device)
     if method in _LEARNING:

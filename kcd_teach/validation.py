@@ -50,27 +50,33 @@ def check_networks(student: nn.Module, teacher: nn.Module | None) -> None:
 
 
 def choose_distiller(
-    distiller: Distiller | str | None, student: nn.Module, knowledge: Knowledge | None, dataset: Dataset, seed: int
+    distiller: Distiller | type[Distiller] | str | None,
+    student: nn.Module,
+    knowledge: Knowledge | None,
+    dataset: Dataset,
+    seed: int,
 ) -> Distiller:
-    """The loss: as given, by name, or by default :class:`KD` with a teacher and the labels without one."""
+    """The loss: as given, by name or class, or by default :class:`KD` with a teacher and the labels without one."""
     if knowledge is None:
         if distiller is not None:
             raise ValueError("distiller needs a teacher, and teacher is None")
         return LabelsOnly()
     channels, height, width = dataset.train_images.shape[1:]
     shape = (channels, height, width)
-    if isinstance(distiller, str):
+    if isinstance(distiller, str) or (isinstance(distiller, type) and issubclass(distiller, Distiller)):
         return create_distiller(distiller, student, knowledge.teacher, image_shape=shape, seed=seed)
     if not isinstance(distiller, Distiller | None):
-        raise TypeError(f"distiller must be a Distiller, the name of one or None, got {type(distiller).__name__}")
+        seen = type(distiller).__name__
+        raise TypeError(f"distiller must be a Distiller, its class, the name of one or None, got {seen}")
     if distiller is not None and distiller.needs.features:
         read_taps(student, knowledge.teacher, shape, features=True, preact=distiller.needs.teacher_preact)
     return distiller or KD()
 
 
 def choose_condenser(
-    condenser: Condenser | KeepAll | None, distiller: Distiller | str | None, dataset: Dataset, recipe: Recipe
-) -> Condenser | KeepAll:
+    condenser: Condenser | KeepAll | None, distiller: object, dataset: Dataset, recipe: Recipe,
+    teacher: Knowledge | None = None,
+) -> Condenser | KeepAll:  # fmt: skip
     """Which samples are shown: as given, the default condenser for ``kc-NAME``, or else all."""
     count = len(dataset.train_images)
     if condenser is None:
@@ -82,6 +88,8 @@ def choose_condenser(
             raise ValueError(f"condenser has {name}={condenser.config[name]}, but the run has {wanted}")
     if isinstance(condenser, Condenser) and condenser.in_use:
         raise ValueError(f"condenser has seen {condenser.epoch} epochs already; make a new one for every run")
+    if isinstance(condenser, Condenser) and teacher is None and "teacher_logits" in condenser.measure.asks_for:
+        raise ValueError(f"value={condenser.measure.name!r} asks for the teacher's logits, and teacher is None")
     return condenser
 
 

@@ -3,32 +3,42 @@
 import importlib
 import inspect
 import re
+from typing import Any
 
 from torch import nn
 
-from kcd_teach.distillers import list_distillers
-from kcd_teach.models import count_parameters, create_model, list_models
+from kcd_teach.condensation.value import VALUES
+from kcd_teach.datasets import DATASETS
+from kcd_teach.distillers import DISTILLERS, distiller_class, list_distillers
+from kcd_teach.models import MODELS, count_parameters, create_model, list_models
+from kcd_teach.registry import Registry
 
 BEGIN, END = "<!-- zoo: python -m kcd_teach.zoo -->", "<!-- end of zoo -->"
-FAMILIES = {
-    "logits": ("kd",),
-    "features": ("fitnet", "at", "vid", "reviewkd"),
-    "relations": ("sp", "rkd", "pkt"),
-    "contrasts": ("crd", "wcord"),
-    "self-supervision": ("sskd",),
-}
-"""What a method compares -> the methods."""
 
 
 def family_of(method: str) -> str:
-    """What a method compares, a key of :data:`FAMILIES`."""
-    return next(family for family, methods in FAMILIES.items() if method in methods)
+    """What a method compares, as its class says, or else as what it needs says."""
+    cls = distiller_class(method)
+    return cls.compares or ("features" if cls.needs.features else "logits")
 
 
-def summary_of(thing: object) -> tuple[str, str]:
-    """Title and source of a module from the first line of its docstring, ``Title (source, arXiv number).``"""
+FAMILIES = {
+    family: tuple(name for name in DISTILLERS.known if family_of(name) == family)
+    for family in dict.fromkeys(map(family_of, DISTILLERS.known))
+}
+"""What a method compares -> the methods of this package."""
+
+
+def summary_of(thing: Any) -> tuple[str, str]:
+    """Title and source from the first line of a docstring, ``Title (source, arXiv number).``
+
+    The docstring is that of the module for what this package has, and of the class or function itself for what a user
+    has, or its name where it has none.
+    """
     module = inspect.getmodule(thing)
-    line = (inspect.getdoc(module) or "").splitlines()[0]
+    ours = module is not None and module.__name__.partition(".")[0] == "kcd_teach"
+    text = inspect.getdoc(module) if ours else inspect.cleandoc(vars(thing).get("__doc__") or thing.__name__)
+    line = (text or "").splitlines()[0]
     found = re.match(r"(.+?) \(([^()]*arXiv [\d.]+)\)", line)
     if found is None:
         return line.rstrip("."), ""
@@ -36,7 +46,7 @@ def summary_of(thing: object) -> tuple[str, str]:
 
 
 def benchmark_networks() -> dict[str, nn.Module]:
-    """The 22 networks of the published table, without the small ones of the course."""
+    """The 22 networks of the published table, and registered ones, without the small ones of the course."""
     return {name: create_model(name) for name in list_models() if not name.startswith("mini_")}
 
 
@@ -56,7 +66,8 @@ def method_table() -> str:
     """Markdown table of the methods: name, what is compared, what it is, source."""
     rows = []
     for name in list_distillers():
-        module = importlib.import_module(f"kcd_teach.distillers.{name}")
+        own = name in DISTILLERS.known
+        module = importlib.import_module(f"kcd_teach.distillers.{name}") if own else distiller_class(name)
         title, source = summary_of(module)
         if "constants here are ours" in (module.__doc__ or ""):
             title += "; **no code was ever published, its constants are ours**"
@@ -66,9 +77,30 @@ def method_table() -> str:
     return "\n".join(["| method, condensed | compares | what it is | source |", "| --- | --- | --- | --- |", *rows])
 
 
+def value_table() -> str:
+    """Markdown table of the value measures: name, what is recorded, how records become a value."""
+    rows = []
+    for name in VALUES:
+        measure = VALUES[name].thing
+        how = measure.combine if isinstance(measure.combine, str) else "a function of its own"
+        rows.append(f"| `{name}` | {measure.meaning} | {how} |")
+    return "\n".join(["| value | what is recorded of a sample | and joined by |", "| --- | --- | --- |", *rows])
+
+
 def section() -> str:
-    """Both tables between the marks that the README holds."""
+    """The tables of networks and methods between the marks that the README holds."""
     return f"{BEGIN}\n{network_table()}\n\n{method_table()}\n{END}"
+
+
+def names() -> str:
+    """Everything that has a name, a line per kind; what was registered from outside stands last."""
+    kinds: dict[str, Registry[Any]] = {
+        "methods": DISTILLERS,
+        "values": VALUES,
+        "networks": MODELS,
+        "data sets": DATASETS,
+    }
+    return "\n".join(f"{kind}: {', '.join(registry)}" for kind, registry in kinds.items())
 
 
 if __name__ == "__main__":

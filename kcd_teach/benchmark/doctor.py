@@ -21,7 +21,7 @@ from kcd_teach.benchmark.runs import THREADS, Root, check_checkpoints, choose_te
 from kcd_teach.benchmark.settings import Pair, Row, Scale
 from kcd_teach.benchmark.store import Store
 from kcd_teach.datasets import Dataset, find_data_file
-from kcd_teach.distillers import Taps, distiller_class, read_taps
+from kcd_teach.distillers import Taps, build_distiller, distiller_class, read_taps
 from kcd_teach.knowledge import check_room_of_answers, default_folder, room_of_answers
 from kcd_teach.models import create_model
 from kcd_teach.recipe import Engine
@@ -108,9 +108,13 @@ def checkpoint_bytes(pair: Pair, row: Row, num_samples: int, shape: Shape, class
     learned, banks = _numbers(pair.student, shape, classes), 0
     if row.method:
         method = distiller_class(row.method)
-        taps = Taps(_features(pair.student, shape, classes), _features(pair.teacher, shape, classes))
+        # A network of a user's own may have no features, for methods that look at none.
+        ours, theirs = (
+            _features(name, shape, classes) if method.uses_taps else () for name in (pair.student, pair.teacher)
+        )
+        taps = Taps(ours, theirs)
         with torch.random.fork_rng(devices=[]):
-            distiller = method(*((taps,) if method.uses_taps else ()), **row.method_settings)
+            distiller = build_distiller(row.method, taps, **row.method_settings)
         learned += sum(value.numel() for value in distiller.parameters())
         banks = BANK * num_samples if distiller.needs.negatives else 0
     condenser = PER_SAMPLE * num_samples if row.condensed else 0
@@ -118,23 +122,19 @@ def checkpoint_bytes(pair: Pair, row: Row, num_samples: int, shape: Shape, class
     return float(2 * 4 * learned + banks + condenser + copied)
 
 
+@cache
 def _numbers(name: str, shape: Shape, classes: int) -> int:
-    """Learned numbers and statistics of a network."""
-    return _measured(name, shape, classes)[0]
-
-
-def _features(name: str, shape: Shape, classes: int) -> tuple[tuple[int, ...], ...]:
-    """Shapes of a network's features."""
-    return _measured(name, shape, classes)[1].student
+    """Learned numbers and statistics of a network, which is built for it, once."""
+    # Not on torch's meta device, which saves the numbers but takes seconds to start and more for every layer.
+    network = create_model(name, classes, shape[0], seed=0)
+    return sum(value.numel() for value in network.state_dict().values())
 
 
 @cache
-def _measured(name: str, shape: Shape, classes: int) -> tuple[int, Taps]:
-    """A network's size, and the shapes of its features beside its own; it is built for it, once."""
-    # Not on torch's meta device, which saves the numbers but takes seconds to start and more for every layer.
+def _features(name: str, shape: Shape, classes: int) -> tuple[tuple[int, ...], ...]:
+    """Shapes of a network's features, which is built for it, once."""
     network = create_model(name, classes, shape[0], seed=0)
-    numbers = sum(value.numel() for value in network.state_dict().values())
-    return numbers, read_taps(network, network, shape, features=True)
+    return read_taps(network, network, shape, features=True).student
 
 
 REPEATS = 2

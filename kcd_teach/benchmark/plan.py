@@ -14,8 +14,9 @@ from kcd_teach.benchmark.settings import PAIRS, ROWS, Pair, Row, Scale, find_pai
 from kcd_teach.benchmark.store import Store
 from kcd_teach.datasets import Dataset, data_folders, find_data_file
 from kcd_teach.distillers import LabelsOnly, distiller_class
-from kcd_teach.fingerprints import code_fingerprint
+from kcd_teach.fingerprints import code_fingerprint, own_code
 from kcd_teach.models import TEACHER, create_model
+from kcd_teach.registry import files_of, origins
 from kcd_teach.training import LARGEST_SEED
 from kcd_teach.validation import rehearse, smallest_batch
 
@@ -82,6 +83,15 @@ class Plan:
     def teachers(self) -> tuple[str, ...]:
         """Networks that must be trained before the rest, each once; none for students alone."""
         return tuple(dict.fromkeys(pair.teacher for pair in self.pairs if any(row.method for row in self.rows)))
+
+    @property
+    def names(self) -> set[tuple[str, str]]:
+        """Kind and name of all methods, value measures, networks and images that it names."""
+        networks = {name for pair in self.pairs for name in (pair.teacher, pair.student)}
+        return {
+            ("dataset", self.scale.dataset), *(("model", name) for name in networks),
+            *(("distiller", row.method) for row in self.rows), *(("value", row.value) for row in self.rows),
+        }  # fmt: skip
 
     def check_batches(self, dataset: Dataset) -> None:
         """Raise ValueError if some epoch of a row would end with a batch that is too small for its method or networks."""
@@ -174,6 +184,8 @@ class Prepared:
         num_samples: training images.
         teachers: by network; those that are not trained yet are missing.
         code: fingerprint of the code its runs belong to; empty in a folder from before there was one.
+        own: hashes of the code of what was registered from outside, see
+            :func:`~kcd_teach.fingerprints.own_code`.
     """
 
     plan: Plan
@@ -181,6 +193,7 @@ class Prepared:
     num_samples: int
     teachers: Mapping[str, Teacher]
     code: str = dataclasses.field(default_factory=code_fingerprint)
+    own: Mapping[str, str] = dataclasses.field(default_factory=own_code)
 
     def can_name(self, pair: Pair, row: Row) -> bool:
         """Is the teacher of this cell trained, or does it need none?"""
@@ -189,7 +202,7 @@ class Prepared:
     def unit(self, pair: Pair, row: Row, seed: int) -> Unit:
         """The run of one cell and seed; raises KeyError before its teacher is trained."""
         teacher = self.teachers[pair.teacher] if row.method else None
-        return Unit(pair, row, seed, self.plan.scale, self.images, self.num_samples, teacher, self.code)
+        return Unit(pair, row, seed, self.plan.scale, self.images, self.num_samples, teacher, self.code, self.own)
 
     def units(self) -> list[Unit]:
         """All runs, each once even where pairs share it; all cells of one seed before the next seed.
@@ -210,7 +223,8 @@ class Prepared:
         content = {
             "pairs": [pair.name for pair in plan.pairs], "rows": [str(row) for row in plan.rows],
             "seeds": plan.seeds, "only": plan.only, "scale": dataclasses.asdict(plan.scale), "images": self.images,
-            "num_samples": self.num_samples, "code": self.code,
+            "num_samples": self.num_samples, "code": self.code, "own": self.own, "files": files_of(plan.names),
+            "registered": [f"{kind} {name}" for kind, name, *_ in origins() if (kind, name) in plan.names],
             "teachers": [dataclasses.asdict(teacher) for teacher in self.teachers.values()],
         }  # fmt: skip
         path = store.folder / "plan.json"
@@ -230,14 +244,34 @@ class Prepared:
             raise FileNotFoundError(f"there is no plan in {store.folder}; start one with kcd-teach bench")
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
+            _check_files(path, content)
             plan = read_plan(content)
             teachers = [Teacher(**teacher) for teacher in content["teachers"]]
             by_network = {teacher.network: teacher for teacher in teachers}
-            return cls(plan, content["images"], content["num_samples"], by_network, content.get("code", ""))
+            code, own = content.get("code", ""), content.get("own", {})
+            return cls(plan, content["images"], content["num_samples"], by_network, code, own)
+        except FileNotLoaded:
+            raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"{path} is damaged ({error!r}); start the plan again, finished runs are kept; bench needs its --pair and --row"
             ) from error
+
+
+class FileNotLoaded(ValueError):  # noqa: N818
+    """A plan has methods, measures, networks or images from a file that was not loaded."""
+
+
+def _check_files(path: Path, content: Mapping[str, Any]) -> None:
+    """Raise unless what a plan names is registered; its files are not run just because it says so."""
+    known = {f"{origin.kind} {origin.name}" for origin in origins()}
+    if set(content.get("registered", ())) - known:
+        missing = content["files"]
+        options = " ".join(f"--with {file}" for file in missing)
+        raise FileNotLoaded(
+            f"{path} has names from files of your own, {', '.join(missing)}: load them first, with "
+            f"kcd_teach.registry.load_file or as kcd-teach {options} .."
+        )
 
 
 def _name(entry: Pair | Row | int) -> str:

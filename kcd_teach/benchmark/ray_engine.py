@@ -16,6 +16,7 @@ from kcd_teach import __version__
 from kcd_teach._checks import check_at_least, check_at_most, check_choice
 from kcd_teach.benchmark.runner import Job, Result, result_of
 from kcd_teach.benchmark.runs import unwatched
+from kcd_teach.registry import Origin, load_origins, origins
 
 STARTS = 3
 """Attempts to start Ray: its parts wait 15 seconds for each other, too short at times on a busy machine. What a failed
@@ -119,7 +120,8 @@ class Ray:
     def run(self, jobs: Mapping[str, Job]) -> Iterator[tuple[str, Result]]:
         """See :class:`~kcd_teach.benchmark.runner.JobEngine`."""
         names = {
-            self._remote.options(name=name).remote(job, self._mark, __version__): name for name, job in jobs.items()
+            self._remote.options(name=name).remote(job, self._mark, __version__, origins()): name
+            for name, job in jobs.items()
         }
         self._waiting = list(names)
         while self._waiting:
@@ -153,7 +155,7 @@ def _import_ray(alone: bool) -> ModuleType:
         raise ImportError("the engine ray needs Ray: pip install 'kcd_teach[cluster]'") from error
 
 
-def _in_worker(job: Job, mark: Path, version: str) -> Result:
+def _in_worker(job: Job, mark: Path, version: str, own: tuple[Origin, ...]) -> Result:
     """Runs in a process of the cluster, after a look at whether it belongs to this plan."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # What a shell starts in the background, and all that it starts, is deaf to interrupts; Ray stops runs by them.
@@ -165,4 +167,5 @@ def _in_worker(job: Job, mark: Path, version: str) -> Result:
             f"{platform.node()} does not see {mark.parent.parent} as the plan does; choose a folder that all machines "
             "share, under the same path"
         )
+    load_origins(own)
     return result_of(job, unwatched)

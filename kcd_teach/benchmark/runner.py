@@ -36,6 +36,7 @@ from kcd_teach.benchmark.settings import Scale
 from kcd_teach.benchmark.store import Store, key_of
 from kcd_teach.cli import speak_anywhere
 from kcd_teach.fingerprints import fingerprint_of
+from kcd_teach.registry import Origin, check_files, load_origins, origins
 from kcd_teach.training import Distillation
 
 
@@ -224,7 +225,7 @@ class Pool:
         """See :class:`JobEngine`."""
         begun = False
         try:
-            futures = {self._pool.submit(_in_worker, job): name for name, job in jobs.items()}
+            futures = {self._pool.submit(_in_worker, job, origins()): name for name, job in jobs.items()}
             processes = [*(getattr(self._pool, "_processes", None) or {}).values()]
             for future in as_completed(futures):
                 result = future.result()
@@ -285,7 +286,8 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _in_worker(job: Job) -> Result:
+def _in_worker(job: Job, own: tuple[Origin, ...]) -> Result:
+    load_origins(own)
     return result_of(job, _look_in_worker)
 
 
@@ -348,6 +350,8 @@ def run_plan(
     if watch is not None and (workers > 1 or engine is not None):
         raise ValueError(f"watch is told about the epochs of one process, got workers={workers}")
     doing = engine or (Pool(workers, quiet) if workers > 1 else Serial(watch, quiet))
+    if not isinstance(doing, Serial):
+        check_files(plan.names)
     store, asked = Store(Path(folder).absolute()), None if device is None else str(device)
     store.make_folders()
     root = None if root is None else Path(root).absolute()

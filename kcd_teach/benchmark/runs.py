@@ -9,7 +9,7 @@ import platform
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from platform import node
@@ -28,7 +28,7 @@ from kcd_teach.checkpoints import UnusableCheckpoint
 from kcd_teach.condensation import Condenser
 from kcd_teach.datasets import Dataset
 from kcd_teach.distillers import create_distiller, distiller_class
-from kcd_teach.fingerprints import code_fingerprint, fingerprint_of, hash_of
+from kcd_teach.fingerprints import code_fingerprint, fingerprint_of, hash_of, own_code
 from kcd_teach.knowledge import Knowledge, accuracy
 from kcd_teach.models import create_model, list_models, load_checkpoint, save_weights
 from kcd_teach.recipe import Engine, Recipe
@@ -292,7 +292,16 @@ def _teachers_for(network: str, dataset: Dataset, store: Store) -> dict[Path, Te
 
 def _config(network: str, recipe: Recipe, dataset: Dataset, seed: int) -> dict[str, Any]:
     """All that the weights of a teacher depend on."""
-    return configured(teacher=network, recipe=dataclasses.asdict(recipe), images=fingerprint_of(dataset), seed=seed)
+    own = _own_of(own_code(), f"model {network}")
+    return configured(
+        teacher=network, recipe=dataclasses.asdict(recipe), images=fingerprint_of(dataset), seed=seed, **own
+    )  # fmt: skip
+
+
+def _own_of(own: Mapping[str, str], *names: str) -> dict[str, Any]:
+    """The code of those of these kinds and names that were registered from outside, as a part of a configuration."""
+    found = {name: code for name, code in own.items() if name in names}
+    return {"own": found} if found else {}
 
 
 def _record_file(network: str, config: dict[str, Any], store: Store) -> Path:
@@ -378,6 +387,7 @@ class Unit:
         num_samples: training images.
         teacher: whom it learns from; None for the student alone.
         code: fingerprint of the code it belongs to; empty for runs from before there was one.
+        own: of what was registered from outside, see :func:`~kcd_teach.fingerprints.own_code`.
     """
 
     pair: Pair
@@ -388,6 +398,7 @@ class Unit:
     num_samples: int
     teacher: Teacher | None
     code: str
+    own: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def title(self) -> str:
@@ -420,7 +431,14 @@ class Unit:
             student=self.pair.student, teacher=teacher, method=self.row.method, method_settings=self.method_settings,
             condenser=self.row.condenser_settings(self.recipe.epochs, self.seed),
             recipe=dataclasses.asdict(self.recipe), images=self.images, seed=self.seed, store=self.at.store,
+            **self.used(self.own),
         )  # fmt: skip
+
+    def used(self, own: Mapping[str, str]) -> dict[str, Any]:
+        """The part of the code from outside that the run depends on; nothing if it needs none."""
+        networks = [self.pair.student, *([self.teacher.network] if self.teacher else [])]
+        named = (f"distiller {self.row.method}", f"value {self.row.value}", *(f"model {name}" for name in networks))
+        return _own_of(own, *named)
 
     @cached_property
     def key(self) -> str:
@@ -501,6 +519,8 @@ def execute(
         if mine and not done:
             if unit.code != code_fingerprint():
                 raise ValueError(f"the code here differs from that of the plan; install the same kcd_teach on {node()}")
+            if unit.used(unit.own) != unit.used(own_code()):
+                raise ValueError(f"a file that registers something differs here from that of the plan, on {node()}")
             dataset = unit.scale.images(root)
             if fingerprint_of(dataset) != unit.images:
                 raise ValueError(f"{unit.scale.dataset} here differs from the images that the plan was made with")

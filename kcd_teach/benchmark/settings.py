@@ -15,8 +15,9 @@ from torch.nn import functional as F
 from kcd_teach._checks import check_at_least, check_at_most, check_between, check_choice
 from kcd_teach.condensation import Condenser
 from kcd_teach.condensation.schedule import event_epochs
-from kcd_teach.datasets import Dataset, dataset_file, list_datasets, load_dataset
-from kcd_teach.distillers import Distiller, distiller_class, list_distillers
+from kcd_teach.condensation.value import VALUES, find_value
+from kcd_teach.datasets import DATASETS, Dataset, dataset_file, list_datasets, load_dataset
+from kcd_teach.distillers import Distiller, distiller_class, list_distillers, title_of
 from kcd_teach.knowledge import STORES
 from kcd_teach.models import list_models
 from kcd_teach.recipe import PRECISIONS, Recipe
@@ -98,6 +99,7 @@ TITLES = {
     "kd": "KD", "fitnet": "FitNet", "at": "AT", "sp": "SP", "vid": "VID", "rkd": "RKD", "pkt": "PKT", "crd": "CRD",
     "wcord": "WCoRD", "reviewkd": "ReviewKD", "sskd": "SSKD",
 }  # fmt: skip
+"""Methods of the published table."""
 RATIO, STAGES = 0.7, 6
 COST = (1 + RATIO) / 2
 """Samples that a condensed run shows, relative to a plain one, in the paper's preset."""
@@ -170,10 +172,15 @@ class Row:
     def meaning(self) -> str:
         """How it is trained, in a few words."""
         if self.settings:
-            return ", ".join(MEANINGS.get(part, part) for part in self.spec.partition("@")[2].split(","))
+            return ", ".join(map(_meaning, self.spec.partition("@")[2].split(",")))
         if not self.method:
             return "labels alone"
         return "fewer and fewer samples" if self.condensed else "all samples in every epoch"
+
+    @property
+    def value(self) -> str:
+        """The value measure, if it is not the condenser's usual one."""
+        return str(dict(self.settings).get("value", ""))
 
     @property
     def method_settings(self) -> dict[str, Any]:
@@ -260,12 +267,22 @@ def find_row(name: str) -> Row:
     return row
 
 
+def _meaning(part: str) -> str:
+    """What a variant or a setting changes, in a few words."""
+    if part.startswith("value="):
+        meaning = find_value(part.removeprefix("value=")).meaning
+        return f"ranked by: {meaning[:1].lower()}{meaning[1:]}"
+    return MEANINGS.get(part, part)
+
+
 def _setting(row_name: str, row: Row, part: str) -> tuple[str, dict[str, Any]]:
     """One part of what stands behind ``@``, as it is printed, and what it sets."""
     name, equals, value = part.partition("=")
     known = OF_THE_RUN | (OF_THE_CONDENSER if row.condensed else {}) | _of_the_method(row.method)
     if equals and (name in known or row.condensed or name not in OF_THE_CONDENSER):
         check_choice("setting", name, known)
+        if name == "value":
+            check_choice("value", value, VALUES)
         read = _read(row_name, name, value, known[name])
         return f"{name}={_written(read)}", {name: read}
     if not equals:
@@ -304,9 +321,10 @@ def _bases() -> dict[str, Row]:
     """All rows without settings, by their names in lower case."""
     known = {row.spec.casefold(): row for row in ROWS}
     for method in list_distillers():
-        title = TITLES.get(method, method)
-        known.setdefault(title.casefold(), Row(title, method))
-        known.setdefault(f"kc-{title}".casefold(), Row(f"KC-{title}", method, condensed=True))
+        title = title_of(method)
+        for called in (title, method):
+            known.setdefault(called.casefold(), Row(title, method))
+            known.setdefault(f"kc-{called}".casefold(), Row(f"KC-{title}", method, condensed=True))
     return known
 
 
@@ -407,7 +425,7 @@ class Scale:
         only_images = dataclasses.replace(self, **{name: getattr(Scale, name) for name in others})
         path = dataset_file(self.dataset, root)
         # A file that another one took the place of in the meantime is read again.
-        found = (str(path), path.stat().st_mtime_ns, path.stat().st_size) if path else None
+        found = (str(path), path.stat().st_mtime_ns, path.stat().st_size) if path else DATASETS[self.dataset]
         return _images(only_images, None if root is None else str(root), found)
 
 
@@ -439,7 +457,7 @@ def negatives_of(num_samples: int) -> int:
 
 
 @lru_cache(maxsize=2)
-def _images(scale: Scale, root: str | None, found: tuple[str, int, int] | None) -> Dataset:
+def _images(scale: Scale, root: str | None, found: object) -> Dataset:
     dataset = load_dataset(scale.dataset, root)
     if scale.dataset == "cifar100":
         check_cifar100(dataset)

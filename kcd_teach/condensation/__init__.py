@@ -22,7 +22,16 @@ from kcd_teach.condensation.summary import (
     roles,
     summarise,
 )
-from kcd_teach.condensation.value import ValueRecord, cost_aware_score, prediction_entropy, rank
+from kcd_teach.condensation.value import (
+    ValueMeasure,
+    ValueRecord,
+    cost_aware_score,
+    fixed_values,
+    list_values,
+    prediction_entropy,
+    rank,
+    register_value,
+)
 
 __all__ = [
     "DROPPED",
@@ -33,14 +42,18 @@ __all__ = [
     "Condenser",
     "KeepAll",
     "Mixture",
+    "ValueMeasure",
     "ValueRecord",
     "cost_aware_score",
     "event_epochs",
+    "fixed_values",
+    "list_values",
     "paper_coefficients",
     "paper_counts",
     "partition",
     "prediction_entropy",
     "rank",
+    "register_value",
     "relative_cost",
     "released_coefficients",
     "released_counts",

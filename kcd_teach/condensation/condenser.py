@@ -1,6 +1,7 @@
 """The feedback loop: record what the student says, rank, summarise, stage after stage."""
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from kcd_teach._checks import check_at_least, check_between, check_choice, check_truth
 from kcd_teach.condensation import schedule, summary
 from kcd_teach.condensation.summary import Mixture
-from kcd_teach.condensation.value import ValueRecord, cost_aware_score, prediction_entropy, rank
+from kcd_teach.condensation.value import ValueMeasure, ValueRecord, cost_aware_score, find_value, rank
 
 PRESETS = ("paper", "released")
 
@@ -32,7 +33,9 @@ class Condenser:
         alpha: exponent of the frequency in the ranking (paper Eq. 13); 0 ignores it.
         mixing: blend dropped samples into the boundary ones; ``False`` only drops them.
         mixing_strength: largest share of a partner in a mixture, in [0, 1] (paper Eq. 15).
-        value: ``"mean"`` or ``"sum"`` of the recorded entropies.
+        value: ``"mean"`` or ``"sum"`` of the recorded entropies; or another measure, by a name of
+            :func:`~kcd_teach.condensation.value.list_values`, or as a function or a
+            :class:`~kcd_teach.condensation.value.ValueMeasure`.
         pool: rank ``"all"`` samples, so that dropped ones can return, or only the ``"active"`` ones.
         partners: blend in the ``"slice"`` of ranks just below the cut, or the best of all not kept (``"complement"``).
         selection: keep the highest by ``"value"``; or, as controls, at ``"random"`` or the ``"lowest"``.
@@ -62,7 +65,7 @@ class Condenser:
         alpha: float = 0.03,
         mixing: bool = True,
         mixing_strength: float = 0.3,
-        value: str = "mean",
+        value: str | ValueMeasure | Callable[..., Tensor] = "mean",
         pool: str = "all",
         partners: str = "slice",
         selection: str = "value",
@@ -71,7 +74,7 @@ class Condenser:
         released_steps: int = schedule.RELEASED_STEPS,
     ) -> None:
         check_choice("preset", preset, PRESETS)
-        check_choice("value", value, ("mean", "sum"))
+        self.measure = find_value(value)
         check_choice("pool", pool, ("all", "active"))
         check_choice("partners", partners, ("slice", "complement"))
         check_choice("selection", selection, ("value", "random", "lowest"))
@@ -85,7 +88,7 @@ class Condenser:
             "alpha": check_between("alpha", alpha, 0, float("inf")),
             "mixing": check_truth("mixing", mixing),
             "mixing_strength": check_between("mixing_strength", mixing_strength, 0, 1),
-            "value": value,
+            "value": self.measure.name,
             "pool": pool,
             "partners": partners,
             "selection": selection,
@@ -101,6 +104,7 @@ class Condenser:
         self._unseen = torch.ones(num_samples, dtype=torch.bool)
         self._largest_batch = 0
         self._pending: list[tuple[Tensor, Tensor]] = []
+        self._beside: Callable[[], dict[str, Tensor | None]] = dict
         self.history = torch.full((epochs, num_samples), torch.nan) if history else None
 
     @staticmethod
@@ -128,7 +132,7 @@ class Condenser:
     @property
     def value(self) -> Tensor:
         """V, what each sample is worth, float64 [N], nats; 0 where nothing was recorded."""
-        return self._record.total if self.config["value"] == "sum" else self._record.mean
+        return self.measure.value(self._record)
 
     @property
     def frequency(self) -> Tensor:
@@ -140,14 +144,31 @@ class Condenser:
         """Cost-aware score V F^alpha, float64 [N]; higher = more valuable (paper Eq. 13)."""
         return cost_aware_score(self.value, self.frequency, self.config["alpha"])
 
-    def observe(self, indices: Tensor, student_logits: Tensor) -> None:
-        """Record the entropy of the student's prediction for every sample of a batch.
+    def ask_for_more(self, beside: Callable[[], dict[str, Tensor | None]]) -> None:
+        """Learn from a training loop where :meth:`observe` finds the batch's labels and the teacher's logits."""
+        self._beside = beside if {"labels", "teacher_logits"} & {*self.measure.asks_for} else dict
+
+    def observe(
+        self,
+        indices: Tensor,
+        student_logits: Tensor,
+        labels: Tensor | None = None,
+        teacher_logits: Tensor | None = None,
+    ) -> None:
+        """Record what the measure makes of a batch: by default, the entropy of the student's prediction.
 
         Args:
             indices: ids, int64 [B], distinct, 0 .. N-1.
             student_logits: floating-point [B, C], finite, from the ordinary forward pass, before the update.
+            labels, teacher_logits: int64 [B] and [B, C], only for a measure that asks for them;
+                :func:`kcd_teach.distill` brings them by itself.
         """
-        self.record(indices, prediction_entropy(student_logits))
+        beside = self._beside()
+        labels = beside.get("labels") if labels is None else labels
+        teacher_logits = beside.get("teacher_logits") if teacher_logits is None else teacher_logits
+        self.record(indices, self.measure.values(
+            ids=indices, student_logits=student_logits, labels=labels, teacher_logits=teacher_logits,
+        ))  # fmt: skip
 
     def record(self, indices: Tensor, values: Tensor) -> None:
         """Record one value (nats, floating-point [B]) for each of ``indices`` (int64 [B], distinct)."""
@@ -274,6 +295,9 @@ class KeepAll:
         self.active = torch.arange(num_samples)
         self.mixture = Mixture()
         self.stage = 0
+
+    def ask_for_more(self, beside: object) -> None:
+        """Ask for nothing."""
 
     def observe(self, indices: Tensor, student_logits: Tensor) -> None:
         """Ignore the student's answers."""

@@ -1,10 +1,18 @@
 """E-step: what is each piece of knowledge worth to this student? (Online Global Value Estimation, paper Eq. 7-8, 12-13)"""
 
+import dataclasses
+import hashlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar, overload
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kcd_teach._checks import NotFinite, check_ids, check_logits
+from kcd_teach._checks import NotFinite, check_choice, check_ids, check_logits
+from kcd_teach.registry import Registry
 
 
 def prediction_entropy(logits: Tensor) -> Tensor:
@@ -58,6 +66,196 @@ class ValueRecord:
     def total(self) -> Tensor:
         """Sum of every sample's recorded entropies, float64 [N], nats."""
         return self.mean * self.frequency
+
+
+ASKS = ("ids", "student_logits", "labels", "teacher_logits")
+"""What a measure can look at, the names of its parameters."""
+
+Combine = Callable[[ValueRecord], Tensor]
+
+
+@dataclass(frozen=True)
+class ValueMeasure:
+    """What is recorded of every sample that is shown, and how its records become its value.
+
+    Attributes:
+        observe: a function of what it asks for, by the names of its parameters: ``ids`` int64 [B], ``student_logits``
+            [B, C] without gradient, ``labels`` int64 [B], ``teacher_logits`` [B, C] of the same images. It returns
+            values, floating-point [B], finite, at least 0; higher = more valuable.
+        combine: ``"mean"`` or ``"sum"`` of a sample's records, or a function of the :class:`ValueRecord` that gives a
+            value to each sample, [N].
+        name: as in plans and checkpoints; by default the function's.
+        asks_for: names of what it looks at.
+
+    Raises:
+        TypeError: no function, or one that asks for something else.
+        ValueError: another word for ``combine``.
+
+    Example:
+        >>> def surprise(student_logits, labels):
+        ...     return F.cross_entropy(student_logits, labels, reduction="none")
+        >>> ValueMeasure(surprise).asks_for
+        ('student_logits', 'labels')
+    """
+
+    observe: Callable[..., Tensor]
+    combine: str | Combine = "mean"
+    name: str = ""
+    asks_for: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        if not callable(self.observe):
+            raise TypeError(f"a value measure must be a function that returns values [B], got {self.observe!r}")
+        parameters = inspect.signature(self.observe).parameters.values()
+        asks_for = tuple(p.name for p in parameters if p.default is p.empty or p.name in ASKS)
+        object.__setattr__(self, "asks_for", asks_for)
+        if unknown := [asked for asked in self.asks_for if asked not in ASKS]:
+            raise TypeError(f"a value measure can ask for {', '.join(ASKS)}; this one asks for {', '.join(unknown)}")
+        if not callable(self.combine):
+            check_choice("combine", self.combine, ("mean", "sum"))
+        if not self.name:
+            object.__setattr__(self, "name", getattr(self.observe, "__name__", type(self.observe).__name__))
+
+    @property
+    def meaning(self) -> str:
+        """What it records, the first line of the function's docstring."""
+        return ((inspect.getdoc(self.observe) or "").splitlines() or [self.name])[0].rstrip(".")
+
+    def values(self, **seen: Tensor | None) -> Tensor:
+        """Values [B] of a batch, from what is known of it, by the names of :data:`ASKS`.
+
+        Raises:
+            ValueError: something that it asks for is not known; values that are no floating-point tensor [B].
+        """
+        if missing := [name for name in self.asks_for if seen.get(name) is None]:
+            raise ValueError(
+                f"value={self.name!r} asks for {', '.join(missing)}: hand them to observe(.., {missing[0]}=..)"
+            )
+        with torch.no_grad():
+            values = self.observe(**{name: seen[name] for name in self.asks_for})
+        if not isinstance(values, Tensor) or not values.is_floating_point() or values.ndim != 1:
+            got = f"{values.dtype} {list(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
+            raise ValueError(f"value={self.name!r} must give a floating-point tensor [B], a value per id, got {got}")
+        return values
+
+    def value(self, record: ValueRecord) -> Tensor:
+        """What each sample is worth, float64 [N]."""
+        if not callable(self.combine):
+            return record.total if self.combine == "sum" else record.mean
+        value = self.combine(record)
+        if not isinstance(value, Tensor) or value.shape != record.mean.shape:
+            raise ValueError(f"value={self.name!r} must combine records to a value per sample, [{len(record.mean)}]")
+        return value.double()
+
+
+def _entropy(student_logits: Tensor) -> Tensor:
+    """Entropy of the student's prediction."""
+    return prediction_entropy(student_logits)
+
+
+def _loss(student_logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of the student's prediction with the label."""
+    return F.cross_entropy(student_logits.float(), labels, reduction="none")
+
+
+def _margin(student_logits: Tensor) -> Tensor:
+    """One minus the lead of the student's likeliest class over the next."""
+    first, second = student_logits.float().softmax(dim=1).topk(2, dim=1).values.unbind(dim=1)
+    return 1 - (first - second)
+
+
+def _disagreement(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """KL divergence of the student's prediction from the teacher's."""
+    ours, theirs = (F.log_softmax(logits.float(), dim=1) for logits in (student_logits, teacher_logits))
+    return (theirs.exp() * (theirs - ours)).sum(dim=1).clamp(min=0)
+
+
+def _teacher_entropy(teacher_logits: Tensor) -> Tensor:
+    """Entropy of the teacher's prediction."""
+    return prediction_entropy(teacher_logits)
+
+
+VALUES: Registry[ValueMeasure] = Registry("value", {
+    "mean": ValueMeasure(_entropy, "mean", "mean"),
+    "sum": ValueMeasure(_entropy, "sum", "sum"),
+    "loss": ValueMeasure(_loss, name="loss"),
+    "margin": ValueMeasure(_margin, name="margin"),
+    "disagreement": ValueMeasure(_disagreement, name="disagreement"),
+    "teacher-entropy": ValueMeasure(_teacher_entropy, name="teacher-entropy"),
+})  # fmt: skip
+
+
+def list_values() -> list[str]:
+    """Names that ``Condenser(value=..)`` and ``ROW@value=NAME`` know; ``mean`` and ``sum`` are of the entropies."""
+    return list(VALUES)
+
+
+Measure = TypeVar("Measure", bound=ValueMeasure | Callable[..., Tensor])
+
+
+@overload
+def register_value(
+    name: str, measure: None = None, combine: str | Combine = "mean"
+) -> Callable[[Measure], Measure]: ...
+
+
+@overload
+def register_value(name: str, measure: Measure, combine: str | Combine = "mean") -> Measure: ...
+
+
+def register_value(
+    name: str, measure: Measure | None = None, combine: str | Combine = "mean"
+) -> Measure | Callable[[Measure], Measure]:
+    """Give a value measure of your own a name; call it, or write ``@register_value("NAME")`` above a function.
+
+    Args:
+        name: letters, digits and ``_ . + -``.
+        measure: a :class:`ValueMeasure`, or the function of one.
+        combine: of a function's records, see :class:`ValueMeasure`.
+
+    Returns:
+        What was given.
+
+    Raises:
+        TypeError, ValueError: see :class:`ValueMeasure`; a name that is in use.
+    """
+
+    def add(given: Measure) -> Measure:
+        made = given if isinstance(given, ValueMeasure) else ValueMeasure(given, combine)
+        settings = {"combine": made.combine if isinstance(made.combine, str) else "its own"}
+        VALUES.add(name, dataclasses.replace(made, name=name), settings=settings, code=[made.observe, made.combine])
+        return given
+
+    return add if measure is None else add(measure)
+
+
+def find_value(value: str | ValueMeasure | Callable[..., Tensor]) -> ValueMeasure:
+    """A measure by its name, or of a function, or as it is; raises ValueError for an unknown name."""
+    if isinstance(value, ValueMeasure):
+        return value
+    if callable(value):
+        return ValueMeasure(value)
+    check_choice("value", value, VALUES)
+    return VALUES[value].thing
+
+
+def fixed_values(values: Tensor) -> ValueMeasure:
+    """The measure that looks at nothing and takes every sample's value from a list, floating-point [N].
+
+    Its name holds a hash of the list, so that a run of one list does not go on with another.
+
+    >>> fixed_values(torch.tensor([0.2, 0.9])).values(ids=torch.tensor([1]))
+    tensor([0.9000])
+    """
+    if not isinstance(values, Tensor) or not values.is_floating_point() or values.ndim != 1:
+        raise ValueError(f"values must be a floating-point tensor [N], got {values!r}")
+    listed = values.detach().clone().cpu()
+
+    def from_list(ids: Tensor) -> Tensor:
+        """What a list says."""
+        return listed[ids.cpu()]
+
+    return ValueMeasure(from_list, name=f"list-{hashlib.sha256(listed.double().numpy().tobytes()).hexdigest()[:16]}")
 
 
 def cost_aware_score(value: Tensor, frequency: Tensor, alpha: float) -> Tensor:

@@ -9,15 +9,16 @@
 - self-supervision: :mod:`~kcd_teach.distillers.sskd`
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, overload
 
 import torch
 from torch import nn
 
-from kcd_teach._checks import check_choice
 from kcd_teach.distillers import at, crd, fitnet, kd, pkt, reviewkd, rkd, sp, sskd, vid, wcord
 from kcd_teach.distillers.base import KD, Distiller, LabelsOnly, Taps, read_taps
 from kcd_teach.distillers.kd import kd_loss
+from kcd_teach.registry import Registry
 
 __all__ = [
     "KD",
@@ -31,12 +32,16 @@ __all__ = [
     "kd_loss",
     "list_distillers",
     "read_taps",
+    "register_distiller",
+    "title_of",
 ]
 
 CONDENSED = "kc-"
 """Prefix of a method's name that asks for condensation."""
 
-_DISTILLERS: dict[str, type[Distiller]] = {
+Method = TypeVar("Method", bound=type[Distiller])
+
+DISTILLERS: Registry[type[Distiller]] = Registry("distiller", {
     "kd": KD,
     "fitnet": fitnet.FitNet,
     "at": at.AT,
@@ -48,12 +53,71 @@ _DISTILLERS: dict[str, type[Distiller]] = {
     "wcord": wcord.WCoRD,
     "reviewkd": reviewkd.ReviewKD,
     "sskd": sskd.SSKD,
-}
+})  # fmt: skip
 
 
 def list_distillers() -> list[str]:
     """Names that :func:`create_distiller` knows."""
-    return list(_DISTILLERS)
+    return list(DISTILLERS)
+
+
+@overload
+def register_distiller(
+    name: str, cls: None = None, title: str | None = None, **settings: Any
+) -> Callable[[Method], Method]: ...
+
+
+@overload
+def register_distiller(name: str, cls: Method, title: str | None = None, **settings: Any) -> Method: ...
+
+
+def register_distiller(
+    name: str, cls: Method | None = None, title: str | None = None, **settings: Any
+) -> Method | Callable[[Method], Method]:
+    """Give a method of your own a name, condensed as ``kc-NAME``; lists, plans, tables and the zoo then know it.
+
+    Call it, or write it above the class: ``@register_distiller("cka")``. What tables say about the method comes from
+    its class: the first line of the docstring, ``Title (authors year, arXiv number).``, and ``compares``.
+
+    Args:
+        name: as others are called, in small letters.
+        cls: a subclass of :class:`Distiller`.
+        title: of its rows in a table; the name of the class where that is ``name`` in other letters, else ``name``.
+        settings: arguments of the class, if :func:`create_distiller` is given no others.
+
+    Returns:
+        The class.
+
+    Raises:
+        TypeError: no subclass of :class:`Distiller`.
+        ValueError: a name or a title that is in use or cannot be used.
+    """
+
+    def add(method: Method) -> Method:
+        if not (isinstance(method, type) and issubclass(method, Distiller)):
+            raise TypeError(f"cls must be a subclass of Distiller, got {method!r}")
+        if name.startswith(CONDENSED):
+            raise ValueError(f"name={name!r} must not begin with {CONDENSED}, which asks for condensation")
+        others = [known for known in DISTILLERS if known != name]
+        for known in others:
+            if title is not None and title.casefold() in (known.casefold(), title_of(known).casefold()):
+                raise ValueError(f"title={title!r} is that of {known!r}; choose another")
+        if title is not None and (not title or set(title) & set("@>|,\n") or title.casefold().startswith(CONDENSED)):
+            raise ValueError(f"title must not be empty, begin with KC-, or hold one of @ > | and commas, got {title!r}")
+        DISTILLERS.add(name, method, title or "", settings)
+        return method
+
+    return add if cls is None else add(cls)
+
+
+def title_of(name: str) -> str:
+    """What tables call a method.
+
+    >>> title_of("reviewkd")
+    'ReviewKD'
+    """
+    title = DISTILLERS[name].title or DISTILLERS[name].thing.__name__
+    return title if DISTILLERS[name].title or title.casefold() == name.casefold() else name
 
 
 def is_condensed(name: str) -> bool:
@@ -67,12 +131,22 @@ def is_condensed(name: str) -> bool:
 
 def distiller_class(name: str) -> type[Distiller]:
     """The class of a method, by its name with or without ``kc-``."""
-    check_choice("name", name.removeprefix(CONDENSED), _DISTILLERS)
-    return _DISTILLERS[name.removeprefix(CONDENSED)]
+    return DISTILLERS[name.removeprefix(CONDENSED)].thing
+
+
+def build_distiller(name: str, taps: Taps, **settings: Any) -> Distiller:
+    """A distiller by its name, for networks with features of these shapes."""
+    method, usual = distiller_class(name), DISTILLERS[name.removeprefix(CONDENSED)].settings
+    return _build(method, taps, {**usual, **settings})
+
+
+def _build(method: type[Distiller], taps: Taps, settings: dict[str, Any]) -> Distiller:
+    first: tuple[Any, ...] = (taps,) if method.uses_taps else ()
+    return method(*first, **settings)
 
 
 def create_distiller(
-    name: str,
+    name: str | type[Distiller],
     student: nn.Module,
     teacher: nn.Module,
     *,
@@ -83,8 +157,8 @@ def create_distiller(
     """Build a distiller for a pair of networks.
 
     Args:
-        name: one of :func:`list_distillers`. ``kc-NAME`` gives the same module as NAME: condensation chooses which
-            samples are shown and leaves the loss alone.
+        name: one of :func:`list_distillers`, or a class. ``kc-NAME`` gives the same module as NAME: condensation
+            chooses which samples are shown and leaves the loss alone.
         student, teacher: the pair; both are shown one black image to learn the shapes of their features.
         image_shape: [C, H, W] of the images they take.
         seed: of the initial weights of its learnable parts; the global random state is left as it was. ``None`` draws
@@ -105,10 +179,9 @@ def create_distiller(
         >>> create_distiller("fitnet", student, teacher).needs.features
         True
     """
-    method = distiller_class(name)
+    method = distiller_class(name) if isinstance(name, str) else name
     taps = read_taps(student, teacher, image_shape, method.uses_taps, method.needs.teacher_preact)
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
-        first: tuple[Any, ...] = (taps,) if method.uses_taps else ()
-        return method(*first, **settings)
+        return build_distiller(name, taps, **settings) if isinstance(name, str) else _build(method, taps, settings)

@@ -202,10 +202,12 @@ class Distiller(nn.Module):
     Attributes:
         needs: what the method asks of the training loop.
         uses_taps: the constructor takes the pair's :class:`~kcd_teach.distillers.base.Taps` first.
+        compares: what it compares, in a word; features if it needs them, or else logits, where nothing is said.
     """
 
     needs = Needs()
     uses_taps = True
+    compares = ""
 
     def __init__(
         self,

@@ -73,6 +73,8 @@ class CRD(Distiller):
         weights: of :class:`~kcd_teach.distillers.base.Distiller`.
     """
 
+    compares = "contrasts"
+
     def __init__(
         self, taps: Taps, negatives: int = 16384, negatives_from: str = "active", size: int = 128,
         momentum: float = 0.5, contrast_temperature: float = 0.07, teacher_weight: float = 1.0,

@@ -53,6 +53,7 @@ class PKT(Distiller):
     """
 
     needs = Needs(features=True)
+    compares = "relations"
 
     def __init__(self, taps: Taps, method_weight: float = 30000.0, **weights: float) -> None:
         super().__init__(method_weight=method_weight, **weights)

@@ -63,6 +63,7 @@ class RKD(Distiller):
     """
 
     needs = Needs(features=True, smallest_batch=2)
+    compares = "relations"
 
     def __init__(self, taps: Taps, distance_weight: float = 25.0, angle_weight: float = 50.0, **weights: float) -> None:
         super().__init__(**weights)

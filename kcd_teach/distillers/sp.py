@@ -48,6 +48,7 @@ class SP(Distiller):
     """
 
     needs = Needs(features=True)
+    compares = "relations"
 
     def __init__(self, taps: Taps, method_weight: float = 3000.0, **weights: float) -> None:
         super().__init__(method_weight=method_weight, **weights)

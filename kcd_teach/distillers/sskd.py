@@ -169,6 +169,7 @@ class SSKD(Distiller):
     """
 
     needs = Needs(features=True, rotations=True, preparation=0.25)
+    compares = "self-supervision"
 
     def __init__(
         self, taps: Taps, transformed_weight: float = 2.7, similarity_weight: float = 10.0,

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import TypeVar, cast, overload
 
 import torch
 from torch import nn
 
-from kcd_teach._checks import check_at_least, check_choice
+from kcd_teach._checks import check_at_least
 from kcd_teach.models.convnet import ConvNet
 from kcd_teach.models.mobilenetv2 import MobileNetV2
 from kcd_teach.models.network import Network
@@ -17,6 +18,7 @@ from kcd_teach.models.shufflenetv2 import ShuffleV2
 from kcd_teach.models.vgg import VGG
 from kcd_teach.models.weights import TEACHER, load_checkpoint, load_teacher, load_weights, save_weights
 from kcd_teach.models.wide_resnet import WideResNet
+from kcd_teach.registry import Registry
 
 __all__ = [
     "TEACHER",
@@ -35,12 +37,13 @@ __all__ = [
     "load_checkpoint",
     "load_teacher",
     "load_weights",
+    "register_model",
     "save_weights",
 ]
 
 _NARROW, _WIDE = (16, 16, 32, 64), (32, 64, 128, 256)
 
-_MODELS: dict[str, Callable[..., Network]] = {
+MODELS: Registry[Callable[..., nn.Module]] = Registry("model", {
     # The networks of the published benchmark, for 32x32 images.
     **{f"resnet{6 * n + 2}": partial(ResNet, n, _NARROW) for n in (1, 2, 3, 5, 7, 9, 18)},
     "resnet8x4": partial(ResNet, 1, _WIDE),
@@ -59,15 +62,50 @@ _MODELS: dict[str, Callable[..., Network]] = {
     "mini_resnet8x3": partial(ResNet, 1, (24, 24, 48, 96), stem_stride=2),
     "mini_resnet8": partial(ResNet, 1, (8, 8, 16, 32), stem_stride=2),
     "mini_convnet": partial(ConvNet, (8, 24, 48)),
-}
+})  # fmt: skip
+
+Factory = TypeVar("Factory", bound=Callable[..., nn.Module])
 
 
 def list_models() -> list[str]:
     """Names that :func:`create_model` knows."""
-    return list(_MODELS)
+    return list(MODELS)
 
 
-def create_model(name: str, num_classes: int = 100, in_channels: int = 3, seed: int | None = None) -> Network:
+@overload
+def register_model(name: str, factory: None = None) -> Callable[[Factory], Factory]: ...
+
+
+@overload
+def register_model(name: str, factory: Factory) -> Factory: ...
+
+
+def register_model(name: str, factory: Factory | None = None) -> Factory | Callable[[Factory], Factory]:
+    """Give a network of your own a name, for ``TEACHER>STUDENT``; call it, or write it above a class or function.
+
+    Args:
+        name: letters, digits and ``_ . + -``.
+        factory: called with ``num_classes=`` and ``in_channels=``, makes a module with fresh weights. It answers images
+            with logits [B, C]; what else methods may ask it for is said in :meth:`Network.forward`.
+
+    Returns:
+        The factory.
+
+    Raises:
+        TypeError: a factory that cannot be called.
+        ValueError: a name that is in use or cannot be used.
+    """
+
+    def add(made_by: Factory) -> Factory:
+        if not callable(made_by) or isinstance(made_by, nn.Module):
+            raise TypeError(f"factory must be a class or a function that makes a network, got {made_by!r}")
+        MODELS.add(name, made_by)
+        return made_by
+
+    return add if factory is None else add(factory)
+
+
+def create_model(name: str, num_classes: int = 100, in_channels: int = 3, seed: int | None = None) -> nn.Module:
     """Build a network with fresh weights.
 
     Args:
@@ -84,15 +122,18 @@ def create_model(name: str, num_classes: int = 100, in_channels: int = 3, seed: 
     >>> count_parameters(create_model("resnet20"))
     278324
     """
-    check_choice("name", name, _MODELS)
+    factory = MODELS[name].thing
     num_classes = check_at_least("num_classes", num_classes, 2)
     in_channels = check_at_least("in_channels", in_channels, 1)
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(check_at_least("seed", seed, 0))
-        model = _MODELS[name](num_classes=num_classes, in_channels=in_channels)
-    model.name = name
-    return model
+        model = factory(num_classes=num_classes, in_channels=in_channels)
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"the factory of {name!r} must make a network, a torch.nn.Module, got {type(model).__name__}")
+    named = cast("Network", model)
+    named.name = name
+    return named
 
 
 def count_parameters(model: nn.Module) -> int:
