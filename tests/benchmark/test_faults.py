@@ -159,9 +159,11 @@ def test_runs_that_diverge_do_not_keep_the_others_from_running(tmp_path, monkeyp
     assert all("diverged" in said for said in outcome.diverged.values())
 
 
-def spoiled(*arguments, **settings):
-    network = create_model(*arguments, **settings)
-    torch.nn.init.constant_(next(network.parameters()), float("inf"))
+def spoiled(name, *arguments, **settings):
+    """A network whose training diverges if it is the student."""
+    network = create_model(name, *arguments, **settings)
+    if name == PAIR.split(">")[1]:
+        torch.nn.init.constant_(next(network.parameters()), float("inf"))
     return network
 
 
