@@ -300,7 +300,7 @@ def seen_condenser() -> Condenser:
         (
             {"distiller": nn.Linear(3, 3)},
             TypeError,
-            "distiller must be a Distiller, the name of one or None, got Linear",
+            "distiller must be a Distiller, its class, the name of one or None, got Linear",
         ),
         ({"distiller": "kt"}, ValueError, "name='kt' is unknown; did you mean 'pkt'?"),
         ({"teacher": "resnet8"}, TypeError, "teacher must be a network, Knowledge or None, got str"),

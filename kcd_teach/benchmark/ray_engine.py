@@ -155,7 +155,7 @@ def _import_ray(alone: bool) -> ModuleType:
         raise ImportError("the engine ray needs Ray: pip install 'kcd_teach[cluster]'") from error
 
 
-def _in_worker(job: Job, mark: Path, version: str, own: tuple[Origin, ...]) -> Result:
+def _in_worker(job: Job, mark: Path, version: str, own: tuple[Origin, ...] = ()) -> Result:
     """Runs in a process of the cluster, after a look at whether it belongs to this plan."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # What a shell starts in the background, and all that it starts, is deaf to interrupts; Ray stops runs by them.
