@@ -42,19 +42,18 @@ def test_every_exercise_and_every_check_is_also_run_solved(path):
 @pytest.mark.parametrize(
     ("source", "read", "written"),
     [
-        ("a = b", {"b"}, {"a"}),
-        ("b = b + 1", {"b"}, {"b"}),
-        ("for i in a:\n    print(i)", {"a", "print"}, {"i"}),
-        ("def f(x):\n    return x + b", {"b"}, {"f"}),
-        ("b = 1\ndef f():\n    return lambda: b", set(), {"b", "f"}),
-        ("import os.path as b, json", set(), {"b", "json"}),
-        ("a = [b for c in d]", {"b", "d"}, {"a"}),
-        ("a[0] = b", {"a", "b"}, set()),
+        ("a = b", "b", "a"),
+        ("b = b + 1", "b", "b"),
+        ("for i in a:\n    print(i)", "a print", "i"),
+        ("def f(x):\n    return x + b", "b", "f"),
+        ("b = 1\ndef f():\n    return lambda: b", "", "b f"),
+        ("import os.path as b, json", "", "b json"),
+        ("a = [b for c in d]", "b d", "a"),
+        ("a[0] = b", "a b", ""),
     ],
-    ids=str,
 )
 def test_what_a_cell_reads_and_writes(source, read, written):
-    assert names_of(compile(source, "cell", "exec")) == (read, written)
+    assert names_of(compile(source, "cell", "exec")) == (set(read.split()), set(written.split()))
 
 
 def test_a_solution_that_is_not_right_is_not_taken_for_one(monkeypatch):
