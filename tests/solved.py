@@ -21,6 +21,9 @@ from nbval.plugin import IPyNbCell, IPyNbFile
 
 from kcd_teach import exercises
 
+PATIENCE = 600
+"""Seconds after which a kernel that says nothing is taken to hang; a busy machine may be silent for a while."""
+
 ENTER = """
 import torch as _torch
 _random = _torch.get_rng_state()
@@ -99,7 +102,7 @@ class SolvedCell(IPyNbCell):
     def silently(self, source: str) -> None:
         client = self.parent.kernel.kc
         message = client.execute(source, silent=True, store_history=False, allow_stdin=False)
-        while (reply := client.get_shell_msg(timeout=300))["parent_header"].get("msg_id") != message:
+        while (reply := client.get_shell_msg(timeout=PATIENCE))["parent_header"].get("msg_id") != message:
             pass
         assert reply["content"]["status"] == "ok", reply["content"]
 
@@ -111,12 +114,13 @@ class SolvableFile(IPyNbFile):
         stored = list(super().collect())
         solved = solved_cells([item.cell for item in stored])
         for item in stored:
+            item.output_timeout = PATIENCE
             if item.cell_num in solved:
                 cell, before, after = solved[item.cell_num]
                 twin = SolvedCell.from_parent(
                     self, name=f"Solved {item.cell_num}", cell_num=item.cell_num, cell=cell, options=item.options
                 )
-                twin.before, twin.after = before, after
+                twin.before, twin.after, twin.output_timeout = before, after, PATIENCE
                 yield twin
             yield item
 

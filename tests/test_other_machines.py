@@ -37,7 +37,7 @@ def at_home_on(newest: str, threads: int) -> dict[str, str]:
 def python(*arguments: object, on: tuple[str, int]) -> str:
     """What Python prints on a machine of this kind; it must end well."""
     command = [sys.executable, *map(str, arguments)]
-    done = subprocess.run(command, cwd=ROOT, env=at_home_on(*on), capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, env=at_home_on(*on), capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -98,7 +98,7 @@ def test_a_cell_that_fails_with_or_without_the_solution_is_noticed(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *command, "--junitxml=said.xml", "made_up.ipynb"],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300,
+        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     cases = ElementTree.parse(tmp_path / "said.xml").iter("testcase")
     failed = {case.get("name"): case.find("failure") is not None for case in cases}
