@@ -3,17 +3,31 @@ PYTHON ?= python3
 VENV   ?= .venv
 PY     := $(VENV)/bin/python
 ROOT   := $(if $(filter 0,$(shell id -u)),--allow-root)
+# Tests run side by side in so many processes of one thread each; all tests of a file, and all cells of a notebook, in one.
+WORKERS ?= 2
+PYTEST := $(PY) -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
+# What KCD is, and the loop that it changes.
+HEART  := tests/condensation tests/distillers/test_kd.py tests/test_views.py tests/test_batches.py \
+          tests/test_training.py tests/test_loop_oracle.py tests/test_resuming.py
 
-.PHONY: lab test tour notebooks bench studies clean
+.PHONY: help lab quick test lint tour notebooks bench studies develop lock clean
+
+help:                              ## say what there is
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1@\2/p' $(MAKEFILE_LIST) | while IFS=@ read -r name text; do printf '%-15s %s\n' "$$name" "$$text"; done
 
 lab: $(VENV)/.lab                  ## set up and open JupyterLab on the first notebook
 	cd notebooks && ../$(PY) -m jupyterlab $(ROOT) --ServerApp.ip=127.0.0.1 --LabApp.default_url=/lab/tree/00_tour.ipynb $(LABFLAGS)
 
-test: $(VENV)/.test                ## set up and run everything: lint, types, unit tests, doctests, notebooks
+test: lint                         ## set up and run everything: lint, types, unit tests, doctests, notebooks
+	$(PYTEST)
+
+quick: lint                        ## lint, types and the tests of the heart: a minute, for while you work
+	$(PYTEST) $(HEART)
+
+lint: $(VENV)/.test                ## lint and types alone
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	$(PY) -m pytest
 
 tour: $(VENV)/.test                ## run the first notebook without a browser and write it as one HTML page
 	$(PY) -m kcd_teach.notebooks tour notebooks/00_tour.ipynb 00_tour.html
@@ -32,6 +46,12 @@ studies: $(VENV)/.test             ## repeat every stored measurement (two to th
 	$(PY) -m kcd_teach.method_costs
 	$(PY) -m kcd_teach.traces
 
+develop: $(VENV)/.dev              ## set up what work on the package needs
+
+lock: $(VENV)/.dev                 ## write down the versions in this environment; run the tests with them first
+	@{ echo "# Made by: make lock, that is pip freeze --exclude-editable after make develop; $$($(PY) --version), $$(uname -s)"; \
+	  $(PY) -m pip freeze --exclude-editable; } > requirements.lock
+
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12")'
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Could not create $(VENV). On Debian and Ubuntu, install the package python3-venv first."; exit 1; }
@@ -43,6 +63,10 @@ $(VENV)/.lab: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 	$(PY) -m pip install --quiet --editable '.[test]'
 	@touch $@ $(VENV)/.lab
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	$(PY) -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.test $(VENV)/.lab
 
 clean:                             ## remove the environment and caches
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache

@@ -1,5 +1,6 @@
 """The library works from an empty folder, without a home or a user, without a network, and in any encoding."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -42,7 +43,7 @@ def test_works_anywhere_offline_and_without_warnings(tmp_path):
     environment = {key: value for key, value in os.environ.items() if key not in ("KCD_DATA", "XDG_CACHE_HOME")}
     environment["HOME"] = str(tmp_path / "no such home")
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", SCRIPT], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "[80, 40]\n"
@@ -58,59 +59,108 @@ def place():
         yield Path(folder)
 
 
-def as_stranger(command, folder, code=0, **environment):
-    """Run a command as a user without a name, who may read what root may (the interpreter, perhaps) and write to ``folder``."""
+SERVER = """
+import importlib, json, os, runpy, sys, tempfile
+import kcd_teach.benchmark, kcd_teach.cli, torch
+
+torch.optim.SGD([torch.zeros(1)])  # the first one imports half of torch
+for module in sys.argv[1:]:
+    importlib.import_module(module)
+
+for line in sys.stdin:
+    command, folder, environment = json.loads(line)
+    child = os.fork()
+    if not child:
+        os.chdir(folder)
+        os.environ.update(environment)
+        tempfile.tempdir = None
+        os.dup2(os.open("said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
+        os.dup2(1, 2)
+        sys.argv = ["kcd-teach", *command]
+        del sys.modules["kcd_teach.cli"]
+        runpy.run_module("kcd_teach.cli", run_name="__main__", alter_sys=True)
+        sys.exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+class Commands:
+    """Runs ``kcd-teach`` with any arguments, each time in a process of its own.
+
+    It is forked from one that has imported the library, which takes longer than all else that most commands do, and what
+    else is ``needed``.
+    """
+
+    def __init__(self, become=(), needed=(), **environment):
+        command, pipe = [*become, sys.executable, "-c", SERVER, *needed], subprocess.PIPE
+        self.server = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True)
+        self.encoding = environment.get("PYTHONIOENCODING", "utf-8")
+
+    def __call__(self, *arguments, folder, code=0, **environment):
+        """What a command prints in a folder; it must end with this code."""
+        self.server.stdin.write(json.dumps([arguments, str(folder), environment]) + "\n")
+        self.server.stdin.flush()
+        ended = self.server.stdout.readline().strip()
+        said = (folder / "said").read_bytes().decode(self.encoding)
+        assert ended == str(code), said
+        return said
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *problem):
+        self.server.stdin.close()
+        self.server.wait()
+        self.server.stdout.close()
+
+
+PLAIN = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def become():
+    """What turns a command into one of a user without a name, who may read what root may (the interpreter, perhaps)."""
     if shutil.which("setpriv") is None or getattr(os, "geteuid", int)() != 0:
         pytest.skip("needs setpriv and root")
     capability = ["--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"]
-    become = ["setpriv", f"--reuid={STRANGER}", f"--regid={STRANGER}", "--clear-groups", *capability]
-    if subprocess.run([*become, sys.executable, "-c", ""], capture_output=True, check=False).returncode:
+    command = ["setpriv", f"--reuid={STRANGER}", f"--regid={STRANGER}", "--clear-groups", *capability]
+    if subprocess.run([*command, sys.executable, "-c", ""], capture_output=True, check=False).returncode:
         pytest.skip("this machine does not let root become someone else")
-    for path in (folder, folder / "tmp"):
-        path.mkdir(exist_ok=True)
+    return command
+
+
+@pytest.fixture
+def mine(place):
+    """A folder of the stranger, with one for temporary files in it."""
+    for path in (place / "me", place / "me" / "tmp"):
+        path.mkdir()
         os.chown(path, STRANGER, STRANGER)
-    clean = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(ROOT),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "OMP_NUM_THREADS": "1",
-    }
-    done = subprocess.run(
-        [*become, sys.executable, *command], cwd=folder, env={**clean, "TMPDIR": str(folder / "tmp"), **environment},
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    return place / "me"
+
+
+@pytest.fixture(scope="module")
+def stranger(become):
+    """Runs commands as that user."""
+    with Commands(become, **PLAIN) as commands:
+        yield commands
 
 
 SMALL = ["--pair", "mini_resnet8x3>mini_convnet", "--row", "KD", "--epochs", "1", "--per-class", "2", "--classes", "5"]
 
 
 @pytest.mark.parametrize("environment", [{}, {"HOME": "/"}], ids=str)
-def test_a_user_without_a_home_distils_with_answers_on_disk(place, environment):
-    kept = place / "me" / "tmp" / f"kcd_teach-{STRANGER}" / "answers"
-    said = as_stranger(["-m", "kcd_teach.cli", "doctor", *SMALL, "--store", "disk"], place / "me", **environment)
-    assert all(line.startswith("ok") for line in said.splitlines())
-    assert f"in {kept} for kept answers" in said
-    assert not kept.exists()
-    said = as_stranger(["-m", "kcd_teach.cli", "distill", *SMALL, "--store", "disk"], place / "me", **environment)
-    assert "1 of 1 runs" in said
-    assert len(list(kept.glob("*.npy"))) == 2
-    assert "wrote" in as_stranger(
-        ["-c", f"{PLOT.format(folder='runs')}"],
-        place / "me",
-        MPLCONFIGDIR=str(place / "me" / "tmp"),
-        **environment,
-    )
-
-
-PLOT = """
-from kcd_teach.benchmark import Store, Prepared, find_scale, make_plan
-from kcd_teach.cli import app
-changed = find_scale("small").but(epochs=1, per_class=2, classes=5)
-Prepared(make_plan(["mini_resnet8x3>mini_convnet"], ["KD"], 1, changed), "", 10, {{}}).save(Store("{folder}"))
-app(["plot", "--folder", "{folder}"])
-"""
+def test_a_user_without_a_home_distils_with_answers_on_disk(mine, become, environment):
+    kept = mine / "tmp" / f"kcd_teach-{STRANGER}" / "answers"
+    choice = [*SMALL, "--store", "disk"]
+    with Commands(become, **PLAIN, **environment, TMPDIR=str(mine / "tmp")) as run:
+        said = run("doctor", *choice, folder=mine)
+        assert all(line.startswith("ok") for line in said.splitlines())
+        assert f"in {kept} for kept answers" in said
+        assert not kept.exists()
+        assert "1 of 1 runs" in run("distill", *choice, folder=mine)
+        assert len(list(kept.glob("*.npy"))) == 2
+        assert "KD" in run("bench", *choice, folder=mine)
+        assert "wrote" in run("plot", folder=mine, MPLCONFIGDIR=str(mine / "tmp"))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +168,7 @@ app(["plot", "--folder", "{folder}"])
     [("file", "is not a folder"), ("below a file", "is not a folder"), ("closed", "cannot be written to"),
      ("closed inside", "cannot be written to")],
 )  # fmt: skip
-def test_a_folder_that_cannot_be_written_to_is_said_before_anything_is_trained(place, kind, reason):
+def test_a_folder_that_cannot_be_written_to_is_said_before_anything_is_trained(place, mine, stranger, kind, reason):
     folder = closed = place / "closed"
     if "file" in kind:
         closed.touch()
@@ -129,20 +179,19 @@ def test_a_folder_that_cannot_be_written_to_is_said_before_anything_is_trained(p
         os.chown(place / "closed", *([STRANGER] * 2 if kind == "closed inside" else [0, 0]))
         closed.chmod(0o555)
     choice = ["--folder", str(folder)]
-    said = as_stranger(["-m", "kcd_teach.cli", "doctor", *SMALL, *choice, "--no-time"], place / "me", code=2)
+    said = stranger("doctor", *SMALL, *choice, "--no-time", folder=mine, code=2)
     assert f"NO  room: {closed} {reason}; choose another folder" in said
     for command in ("bench", "distill", "train-teacher"):
         arguments = [command, *(SMALL if command != "train-teacher" else ["mini_resnet8x3", *SMALL[4:]]), *choice]
-        (line,) = as_stranger(["-m", "kcd_teach.cli", *arguments], place / "me", code=2).splitlines()
+        (line,) = stranger(*arguments, folder=mine, code=2).splitlines()
         assert line == f"error: folder={str(folder)!r} cannot be used: {closed} {reason}; choose another folder"
 
 
 @pytest.mark.parametrize("way", ["--data", "KCD_DATA"])
-def test_a_folder_of_data_that_is_none_is_named(place, way):
+def test_a_folder_of_data_that_is_none_is_named(place, mine, stranger, way):
     def said(data):
         option, variable = (["--data", str(data)], {}) if way == "--data" else ([], {"KCD_DATA": str(data)})
-        command = ["-m", "kcd_teach.cli", "doctor", *SMALL, "--no-time", *option]
-        return as_stranger(command, place / "me", code=2, **variable)
+        return stranger("doctor", *SMALL, "--no-time", *option, folder=mine, code=2, **variable)
 
     name = "root" if way == "--data" else "KCD_DATA"
     (place / "file").touch()
@@ -177,23 +226,20 @@ def test_answers_that_cannot_be_kept_are_refused_at_once(tmp_path, monkeypatch):
 
 
 def test_every_command_prints_in_an_encoding_without_its_signs(tmp_path):
-    encoding = "cp1252"
-    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT)}
     folder = ["--folder", "läufe ₂"]
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONPATH": str(ROOT)}
+    with Commands(needed=["kcd_teach.figures"], **environment) as run:
 
-    def said(*arguments, code=0):
-        command = [sys.executable, "-m", "kcd_teach.cli", *arguments]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=120)
-        assert done.returncode == code, done.stdout + done.stderr
-        return (done.stdout + done.stderr).decode(encoding)
+        def said(*arguments, code=0):
+            return run(*arguments, folder=tmp_path, code=code)
 
-    assert "no folder l" in said("table", *folder, code=2)
-    assert "1 of 1 runs" in said("distill", *SMALL, *folder, "--store", "disk")
-    table = said("bench", *SMALL, "--seeds", "2", "--workers", "2", "--row", "Student", *folder)
-    assert "diff ours minus published" in table
-    assert " ± 95 % interval" in table
-    assert said("table", *folder) in table
-    for arguments in (["table", "--as", "csv"], ["plot"], ["plot", "--what", "table"], ["doctor", "--no-time"]):
-        assert said(*arguments, *folder)
-    assert "--folder" in said("bench", "--help")
-    assert "No such option" in said("bench", "--nope", code=2)
+        assert "no folder l" in said("table", *folder, code=2)
+        assert "1 of 1 runs" in said("distill", *SMALL, *folder, "--store", "disk")
+        table = said("bench", *SMALL, "--seeds", "2", "--workers", "2", "--row", "Student", *folder)
+        assert "diff ours minus published" in table
+        assert " ± 95 % interval" in table
+        assert said("table", *folder) in table
+        for arguments in (["table", "--as", "csv"], ["plot"], ["plot", "--what", "table"], ["doctor", "--no-time"]):
+            assert said(*arguments, *folder)
+        assert "--folder" in said("bench", "--help")
+        assert "No such option" in said("bench", "--nope", code=2)

@@ -1,0 +1,113 @@
+"""What stands around the code: commands, hooks, versions, citation, texts for those who work on it."""
+
+import re
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # mypy and pytest bring it where Python has none
+
+ROOT = Path(__file__).resolve().parent.parent
+MAKEFILE, README, CONTRIBUTING, CHANGELOG = (
+    (ROOT / name).read_text(encoding="utf-8") for name in ("Makefile", "README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+)
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+TARGETS = set(re.findall(r"^([a-z]+):", MAKEFILE, flags=re.M))
+
+
+def recipe(target: str) -> list[str]:
+    """The commands of a target, with the environment's Python."""
+    (text,) = re.findall(rf"^{target}:.*\n((?:\t.*\n)*)", MAKEFILE, flags=re.M)
+    return [line.strip().replace("$(PY)", ".venv/bin/python") for line in text.splitlines()]
+
+
+def test_types_are_handed_on():
+    assert files("kcd_teach").joinpath("py.typed").is_file()
+    assert PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == ["kcd_teach"]
+    assert "Typing :: Typed" in PROJECT["project"]["classifiers"]
+    assert PROJECT["tool"]["mypy"]["strict"]
+
+
+def test_every_command_says_what_it_does():
+    described = set(re.findall(r"^([a-z]+):.* ## .", MAKEFILE, flags=re.M))
+    assert described == TARGETS
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", MAKEFILE, flags=re.M)
+    assert set(phony.split()) == TARGETS
+
+
+def test_quick_runs_the_tests_of_the_heart():
+    (heart,) = re.findall(r"^HEART\s*:= ((?:.*\\\n)*.*)$", MAKEFILE, flags=re.M)
+    paths = heart.replace("\\", "").split()
+    assert all((ROOT / path).exists() for path in paths), paths
+    assert {"tests/condensation", "tests/distillers/test_kd.py", "tests/test_loop_oracle.py"} <= set(paths)
+    assert recipe("quick") == ["$(PYTEST) $(HEART)"]
+
+
+def test_pre_commit_does_the_lint_and_types_of_make():
+    (local,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    assert local["repo"] == "local"
+    assert [hook["entry"] for hook in local["hooks"]] == recipe("lint")
+    assert all(hook["language"] == "system" and hook["pass_filenames"] is False for hook in local["hooks"])
+    assert re.search(r"^test: lint ", MAKEFILE, flags=re.M)
+
+
+def wanted() -> list[Requirement]:
+    extras = PROJECT["project"]["optional-dependencies"].values()
+    requirements = [Requirement(text) for texts in [PROJECT["project"]["dependencies"], *extras] for text in texts]
+    return [one for one in requirements if canonicalize_name(one.name) != "kcd-teach"]
+
+
+@pytest.mark.parametrize("requirement", wanted(), ids=lambda requirement: requirement.name)
+def test_the_lock_file_names_every_dependency_in_a_version_that_fits(requirement):
+    first, *lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    assert first.startswith("# Made by: make lock")
+    locked = {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+    assert len(locked) == len(lines)
+    assert requirement.specifier.contains(locked[canonicalize_name(requirement.name)], prereleases=True)
+
+
+def test_the_citation_is_that_of_the_readme():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    paper = citation["preferred-citation"]
+    entry = dict(re.findall(r"^  (\w+)\s+= \{(.*)\}", README, flags=re.M))
+    assert citation["cff-version"] == "1.2.0"
+    assert {"message", "title", "authors", "type", "license"} <= set(citation)
+    assert citation["authors"] == PROJECT["project"]["authors"] == [{"name": "The kcd_teach authors"}]
+    assert citation["version"] == PROJECT["project"]["version"]
+    assert paper["title"] == entry["title"] == "Knowledge Condensation Distillation"
+    assert " and ".join(f"{one['family-names']}, {one['given-names']}" for one in paper["authors"]) == entry["author"]
+    assert str(paper["year"]) == entry["year"]
+    assert paper["collection-title"] == entry["booktitle"]
+    assert paper["url"] == PROJECT["project"]["urls"]["Paper"]
+
+
+def test_the_changelog_knows_this_version():
+    headings = re.findall(r"^## \[(.*?)\]", CHANGELOG, flags=re.M)
+    assert headings[0] == "Unreleased"
+    assert headings[1] == PROJECT["project"]["version"]
+    assert set(re.findall(r"^### (.*)$", CHANGELOG, flags=re.M)) <= {
+        "Added", "Changed", "Deprecated", "Removed", "Fixed", "Security",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", [CONTRIBUTING, CHANGELOG], ids=["CONTRIBUTING", "CHANGELOG"])
+def test_texts_name_commands_and_files_that_are_there(text):
+    assert set(re.findall(r"`make (\w+)", text)) <= TARGETS
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
+    paths = re.findall(r"`((?:tests|data)/[\w./]+)`", text) + re.findall(
+        r"(?:pytest|`)(?:\s)((?:tests|notebooks)/\S+?)`", text
+    )
+    assert all((ROOT / path).exists() for path in links + paths), (links, paths)
+
+
+def test_the_guide_has_every_command_for_checking():
+    for command in ("quick", "test", "notebooks", "bench", "studies", "develop", "lint", "lock"):
+        assert f"make {command}" in CONTRIBUTING
