@@ -64,7 +64,7 @@ import os, signal
 os.kill(os.getpid(), signal.SIGKILL)
 """
     root = Path(__file__).resolve().parent.parent
-    subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, timeout=600)
     logits, known = disk(tmp_path).look_up(IDS, VIEWS)
     assert known.all()
     assert torch.equal(logits, ROWS)

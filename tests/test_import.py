@@ -10,7 +10,7 @@ HEAVY = ("matplotlib", "seaborn", "ipywidgets", "torchvision", "IPython")
 
 def loaded_by(statement: str) -> set[str]:
     script = f"import sys; {statement}; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=600)
     return {name.partition(".")[0] for name in done.stdout.split()}
 
 

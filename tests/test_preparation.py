@@ -155,7 +155,7 @@ list(run_with_preparation(sys.argv[1]))
 
 def test_killed_while_it_prepares_it_goes_on_after_the_last_epoch_of_that(tmp_path, monkeypatch):
     command = [sys.executable, "-c", KILLED, str(tmp_path / "run.pt")]
-    killed = subprocess.run(command, cwd=Path(__file__).resolve().parent.parent, capture_output=True, timeout=120)
+    killed = subprocess.run(command, cwd=Path(__file__).resolve().parent.parent, capture_output=True, timeout=600)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     again, steps, real = run_with_preparation(tmp_path / "run.pt"), [], Preparation.step
     assert (again.epoch, again.preparation.epoch) == (0, 1)

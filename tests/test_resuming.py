@@ -287,7 +287,7 @@ list(tiny_run("paper", Killing(), checkpoint=sys.argv[1]))
 def test_a_killed_process_loses_at_most_one_epoch(tmp_path):
     root = Path(__file__).resolve().parent.parent
     command = [sys.executable, "-c", KILLED, str(tmp_path / "run.pt"), "12"]
-    killed = subprocess.run(command, cwd=root, capture_output=True, timeout=120)
+    killed = subprocess.run(command, cwd=root, capture_output=True, timeout=600)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     again = tiny_run("paper", checkpoint=tmp_path / "run.pt", student_seed=7)
     assert again.epoch == 2  # it was killed in the middle of the third

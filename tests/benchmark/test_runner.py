@@ -111,7 +111,7 @@ def test_what_is_stored_is_not_run_again(finished):
 def test_killed_twice_and_finished(tmp_path, finished):
     for kill_at in (6, 8):
         killed = start(tmp_path, kill_at)
-        _, said = killed.communicate(timeout=120)
+        _, said = killed.communicate(timeout=600)
         assert killed.returncode == -signal.SIGKILL, said
     assert 0 < len(Store(tmp_path).records()) < RUNS
     run(tmp_path)
@@ -123,7 +123,7 @@ def test_two_runners_share_the_work(tmp_path, finished):
     both = [start(tmp_path), start(tmp_path)]
     begun = []
     for runner_ in both:
-        said, errors = runner_.communicate(timeout=120)
+        said, errors = runner_.communicate(timeout=600)
         assert runner_.returncode == 0, errors
         begun += said.split("\n")[:-1]
     assert len(begun) == len(set(begun)) == RUNS + 1  # the teacher
