@@ -31,17 +31,21 @@ class Condenser:
             its schedule ends one stage late, the first boundary sample is not mixed, and mixtures are stored for good
             (:class:`kcd_teach.views.StageImages`).
         alpha: exponent of the frequency in the ranking (paper Eq. 13); 0 ignores it.
-        mixing: blend dropped samples into the boundary ones; ``False`` only drops them.
         mixing_strength: largest share of a partner in a mixture, in [0, 1] (paper Eq. 15).
+
+    Switches for ablations, which answer what each part of the method is worth; by default all are as in the paper:
+
+    Args:
+        mixing: blend dropped samples into the boundary ones; ``False`` only drops them.
         value: ``"mean"`` or ``"sum"`` of the recorded entropies; or another measure, by a name of
             :func:`~kcd_teach.condensation.value.list_values`, or as a function or a
             :class:`~kcd_teach.condensation.value.ValueMeasure`.
         pool: rank ``"all"`` samples, so that dropped ones can return, or only the ``"active"`` ones.
         partners: blend in the ``"slice"`` of ranks just below the cut, or the best of all not kept (``"complement"``).
         selection: keep the highest by ``"value"``; or, as controls, at ``"random"`` or the ``"lowest"``.
+        released_steps: divisor of the released schedule, 6 in the authors' code.
         seed: of the random selection.
         history: keep every recorded value, float32 [E, N] with NaN where a sample was not shown (for figures).
-        released_steps: divisor of the released schedule, 6 in the authors' code.
 
     Raises:
         ValueError: for any argument out of its range, named in the message.
@@ -63,15 +67,16 @@ class Condenser:
         preset: str = "paper",
         *,
         alpha: float = 0.03,
-        mixing: bool = True,
         mixing_strength: float = 0.3,
+        # Switches for ablations.
+        mixing: bool = True,
         value: str | ValueMeasure | Callable[..., Tensor] = "mean",
         pool: str = "all",
         partners: str = "slice",
         selection: str = "value",
+        released_steps: int = schedule.RELEASED_STEPS,
         seed: int = 0,
         history: bool = False,
-        released_steps: int = schedule.RELEASED_STEPS,
     ) -> None:
         check_choice("preset", preset, PRESETS)
         self.measure = find_value(value)
