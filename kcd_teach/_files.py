@@ -1,15 +1,32 @@
-"""Where files can be written, whole or not at all, and files of torch that are read without running anything in them."""
+"""Files that are written whole or not at all, files of torch that run nothing, and text that any terminal can show."""
 
+import codecs
 import contextlib
 import os
 import pickle
 import re
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
+
+SIGNS = {
+    "±": "+-",
+    "Δ": "diff",
+    "−": "-",
+    "–": "-",
+    "—": "-",
+    "×": "x",
+    "₂": "2",
+    "²": "2",
+    "≥": ">=",
+    "≤": "<=",
+    "…": "...",
+}
+"""What stands for a sign where the output cannot show it; any other one becomes a question mark."""
 
 
 class UnusableCheckpoint(ValueError):  # noqa: N818
@@ -90,3 +107,17 @@ def read_torch_file(path: Path, advice: str, legacy: bool = False) -> Any:
 def _begins_as_zip(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(4) == b"PK\x03\x04"
+
+
+def speak_anywhere() -> None:
+    """Let nothing that is printed fail for want of a sign in the encoding of the output, as cp1252 of older Windows."""
+    codecs.register_error("kcd_teach", _instead)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="kcd_teach")
+
+
+def _instead(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(SIGNS.get(sign, "?") for sign in error.object[error.start : error.end]), error.end

@@ -1,9 +1,7 @@
 """The benchmark without a notebook: the command ``kcd-teach``."""
 
-import codecs
 import dataclasses
 import functools
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,39 +10,11 @@ from typing import Annotated, Any, Optional
 import typer
 
 from kcd_teach._checks import check_choice
-
-SIGNS = {
-    "±": "+-",
-    "Δ": "diff",
-    "−": "-",
-    "–": "-",
-    "—": "-",
-    "×": "x",
-    "₂": "2",
-    "²": "2",
-    "≥": ">=",
-    "≤": "<=",
-    "…": "...",
-}
-"""What stands for a sign where the output cannot show it; any other one becomes a question mark."""
+from kcd_teach._files import speak_anywhere
 
 Folder = Annotated[
     Path, typer.Option(help="Where results, students, teachers and checkpoints are kept.", readable=False)
 ]
-
-
-def speak_anywhere() -> None:
-    """Let nothing that is printed fail for want of a sign in the encoding of the output, as cp1252 of older Windows."""
-    codecs.register_error("kcd_teach", _instead)
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="kcd_teach")
-
-
-def _instead(error: UnicodeError) -> tuple[str, int]:
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    return "".join(SIGNS.get(sign, "?") for sign in error.object[error.start : error.end]), error.end
 
 
 def plainly(command: Callable[..., None]) -> Callable[..., None]:

@@ -19,6 +19,7 @@ import torch
 from tqdm.auto import tqdm
 
 from kcd_teach._checks import check_at_least, check_device
+from kcd_teach._files import speak_anywhere
 from kcd_teach.benchmark.doctor import check_room
 from kcd_teach.benchmark.plan import Plan, Prepared
 from kcd_teach.benchmark.runs import (
@@ -34,7 +35,6 @@ from kcd_teach.benchmark.runs import (
 )
 from kcd_teach.benchmark.settings import Scale
 from kcd_teach.benchmark.store import Store, key_of
-from kcd_teach.cli import speak_anywhere
 from kcd_teach.fingerprints import fingerprint_of
 from kcd_teach.registry import Origin, check_files, load_origins, origins
 from kcd_teach.training import Distillation
