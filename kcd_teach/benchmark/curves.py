@@ -77,7 +77,7 @@ def stage_ends(prepared: Prepared) -> dict[str, list[int]]:
     for row in prepared.plan.rows:
         epochs = row.epochs(prepared.plan.scale.epochs)
         settings = row.condenser_settings(epochs, seed=0)
-        if settings:
+        if row.condensed:
             found[row.name] = event_epochs(epochs, settings["stages"])
     return found
 

@@ -1,5 +1,6 @@
 """One run, a teacher's or a student's: its settings, its training to the last epoch, and its record."""
 
+import base64
 import contextlib
 import dataclasses
 import datetime
@@ -15,8 +16,9 @@ from pathlib import Path
 from platform import node
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kcd_teach import __version__
 from kcd_teach._checks import check_at_least, check_choice
@@ -25,11 +27,11 @@ from kcd_teach.benchmark.published import PUBLISHED
 from kcd_teach.benchmark.settings import PAIRS, Pair, Row, Scale, negatives_of, rate_of
 from kcd_teach.benchmark.store import Record, Store, key_of
 from kcd_teach.checkpoints import UnusableCheckpoint
-from kcd_teach.condensation import Condenser
+from kcd_teach.condensation import Condenser, KeepAll
 from kcd_teach.datasets import Dataset
 from kcd_teach.distillers import create_distiller, distiller_class
 from kcd_teach.fingerprints import code_fingerprint, fingerprint_of, hash_of, own_code
-from kcd_teach.knowledge import Knowledge, accuracy
+from kcd_teach.knowledge import Knowledge, accuracy, class_accuracy
 from kcd_teach.models import create_model, list_models, load_checkpoint, save_weights
 from kcd_teach.recipe import Engine, Recipe
 from kcd_teach.training import Distillation, distill
@@ -124,7 +126,12 @@ def described(run: Distillation) -> Record:
     return {
         "test_accuracy": [round(report.test_accuracy, 6) for report in run.reports],
         "train_loss": [round(report.train_loss, 6) for report in run.reports],
+        "class_accuracy": [
+            value if value is None else round(value, 6)
+            for value in class_accuracy(run.student, run.dataset, run.recipe.precision)
+        ],
         "active": [report.active for report in run.reports],
+        **_kept(run.condenser),
         "presentations": run.reports[-1].presentations,
         "preparation_epochs": run.preparation.epochs,
         "seconds": round(run.reports[-1].seconds, 2),
@@ -135,6 +142,32 @@ def described(run: Distillation) -> Record:
         "threads": THREADS,
         "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
+
+
+def _kept(condenser: Condenser | KeepAll) -> Record:
+    """Which samples a condenser kept in every stage but the first, which has all; nothing where the seed alone says it."""
+    if not isinstance(condenser, Condenser) or condenser.config["selection"] != "value":
+        return {}
+    return {"kept": [pack_ids(ids, condenser.config["num_samples"]) for ids in condenser.kept[1:]]}
+
+
+def pack_ids(ids: Tensor, num_samples: int) -> str:
+    """A set of samples as text: one bit for each of N samples, the first one highest, in base 64.
+
+    >>> pack_ids(torch.tensor([0, 2]), 4), unpack_ids(pack_ids(torch.tensor([0, 2]), 4), 4)
+    ('oA==', tensor([0, 2]))
+    """
+    chosen = torch.zeros(num_samples, dtype=torch.bool)
+    chosen[ids] = True
+    return base64.b64encode(np.packbits(chosen.numpy()).tobytes()).decode()
+
+
+def unpack_ids(text: str, num_samples: int) -> Tensor:
+    """The ids of :func:`pack_ids`, ascending; raises ValueError for text of another number of samples."""
+    packed = np.frombuffer(base64.b64decode(text, validate=True), dtype=np.uint8)
+    if len(packed) != -(-num_samples // 8):
+        raise ValueError(f"kept must have a bit for each of {num_samples} samples, got {len(packed)} bytes")
+    return torch.from_numpy(np.flatnonzero(np.unpackbits(packed, count=num_samples)))
 
 
 Root = str | Path | None
@@ -470,8 +503,7 @@ def start(
         unit.row.method, student, teacher, image_shape=(channels, height, width), seed=unit.seed,
         **unit.method_settings,
     )  # fmt: skip
-    settings = unit.row.condenser_settings(unit.recipe.epochs, unit.seed)
-    condenser = Condenser(unit.num_samples, **settings) if settings else None
+    condenser = unit.row.condenser(unit.num_samples, unit.recipe.epochs, unit.seed)
     knowledge = _knowledge(unit, dataset, teacher, device)
     return distill(student, dataset, knowledge, distiller=distiller, condenser=condenser, **common)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kcd_teach._checks import check_at_least, check_at_most, check_between, check_choice
-from kcd_teach.condensation import Condenser
+from kcd_teach.condensation import Condenser, FixedSubset
 from kcd_teach.condensation.schedule import event_epochs
 from kcd_teach.condensation.value import VALUES, find_value
 from kcd_teach.datasets import DATASETS, Dataset, dataset_file, list_datasets, load_dataset
@@ -131,6 +131,9 @@ def _defaults(callable_: Any, *without: str) -> dict[str, Any]:
 OF_THE_CONDENSER = _defaults(Condenser, "epochs", "seed", "history")
 """Settings that a condensed row can take."""
 
+OF_A_PLAIN_ROW: dict[str, Any] = {"subset": 1.0}
+"""Settings that a row without condensation can take: the share of the samples, drawn at random once, that it shows."""
+
 
 def _of_the_method(name: str) -> dict[str, Any]:
     """Settings that a row of this method can take; none without one."""
@@ -185,7 +188,8 @@ class Row:
     @property
     def method_settings(self) -> dict[str, Any]:
         """Constants of the method that are not its defaults."""
-        return {name: value for name, value in self.settings if name not in {**OF_THE_RUN, **OF_THE_CONDENSER}}
+        others = {**OF_THE_RUN, **OF_THE_CONDENSER, **OF_A_PLAIN_ROW}
+        return {name: value for name, value in self.settings if name not in others}
 
     def is_condensed_of(self, plain: "Row") -> bool:
         """Is the other one its row that shows all samples, alike in everything else?"""
@@ -203,22 +207,29 @@ class Row:
         return dataclasses.replace(scale, epochs=self.epochs(scale.epochs), **changed)
 
     def condenser_settings(self, epochs: int, seed: int) -> dict[str, Any]:
-        """Arguments of the condenser beside the number of samples; empty for a row that shows all."""
+        """Arguments of :meth:`condenser` beside the number of samples; empty for a row that shows all."""
         if not self.condensed:
-            return {}
+            share = dict(self.settings).get("subset", 1.0)
+            return {} if share == 1 else {"share": share, "seed": seed}
         stages = min(STAGES, epochs)
         changed = {name: value for name, value in self.settings if name in OF_THE_CONDENSER}
         return {"ratio": RATIO, "stages": stages, "epochs": epochs, "seed": seed, **changed}
 
+    def condenser(self, num_samples: int, epochs: int, seed: int) -> Condenser | FixedSubset | None:
+        """What decides which samples a run of E epochs shows; ``None`` shows all of them in every epoch."""
+        settings = self.condenser_settings(epochs, seed)
+        if self.condensed:
+            return Condenser(num_samples, **settings)
+        return FixedSubset(num_samples, **settings) if settings else None
+
     def shown(self, num_samples: int, of_scale: int) -> list[int]:
         """Samples shown to the student in every epoch of a run."""
         epochs = self.epochs(of_scale)
-        settings = self.condenser_settings(epochs, seed=0)
-        if not settings:
-            return [num_samples] * epochs
-        counts = Condenser(num_samples, **settings).counts
-        events = event_epochs(epochs, settings["stages"])
-        return [counts[sum(epoch >= event for event in events)] for epoch in range(epochs)]
+        condenser = self.condenser(num_samples, epochs, seed=0)
+        if not isinstance(condenser, Condenser):
+            return [num_samples if condenser is None else len(condenser.active)] * epochs
+        events = event_epochs(epochs, condenser.config["stages"])
+        return [condenser.counts[sum(epoch >= event for event in events)] for epoch in range(epochs)]
 
 
 STUDENT = Row("Student")
@@ -263,6 +274,7 @@ def find_row(name: str) -> Row:
             f"row={name!r} sets epochs and length, which is a share of the scale's epochs; give one of them"
         )
     check_between("length", settings.get("length", 1.0), 0, 1_000, open_low=True)
+    check_between("subset", settings.get("subset", 1.0), 0, 1, open_low=True)
     row.at(Scale())  # refuses what no run can have
     return row
 
@@ -278,7 +290,8 @@ def _meaning(part: str) -> str:
 def _setting(row_name: str, row: Row, part: str) -> tuple[str, dict[str, Any]]:
     """One part of what stands behind ``@``, as it is printed, and what it sets."""
     name, equals, value = part.partition("=")
-    known = OF_THE_RUN | (OF_THE_CONDENSER if row.condensed else {}) | _of_the_method(row.method)
+    chooses = OF_THE_CONDENSER if row.condensed else OF_A_PLAIN_ROW
+    known = OF_THE_RUN | chooses | _of_the_method(row.method)
     if equals and (name in known or row.condensed or name not in OF_THE_CONDENSER):
         check_choice("setting", name, known)
         if name == "value":

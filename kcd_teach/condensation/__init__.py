@@ -8,7 +8,7 @@ Knows ids, entropies and coefficients; nothing of models, losses or images.
 - :mod:`~kcd_teach.condensation.condenser`: the loop that joins them
 """
 
-from kcd_teach.condensation.condenser import PRESETS, Condenser, KeepAll
+from kcd_teach.condensation.condenser import PRESETS, Condenser, FixedSubset, KeepAll
 from kcd_teach.condensation.schedule import event_epochs, paper_counts, relative_cost, released_counts
 from kcd_teach.condensation.summary import (
     DROPPED,
@@ -40,6 +40,7 @@ __all__ = [
     "PRESETS",
     "ROLES",
     "Condenser",
+    "FixedSubset",
     "KeepAll",
     "Mixture",
     "ValueMeasure",

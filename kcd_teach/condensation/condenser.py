@@ -103,6 +103,7 @@ class Condenser:
         self._counts, self._events = self._plan(preset, num_samples, ratio, stages, epochs, released_steps)
         self.active = torch.arange(num_samples)
         self.mixture = Mixture()
+        self.kept = [self.active]
         self.stage = 0
         self.epoch = 0
         self._record = ValueRecord(num_samples)
@@ -249,6 +250,7 @@ class Condenser:
             ranking, previous, kept, c["mixing_strength"], c["preset"], c["partners"]
         )
         self.mixture = mixture if c["mixing"] else Mixture()
+        self.kept.append(self.active)
 
     @property
     def roles(self) -> Tensor:
@@ -263,6 +265,7 @@ class Condenser:
             "epoch": self.epoch,
             "stage": self.stage,
             "active": self.active,
+            "kept": list(self.kept),
             "mixture": [self.mixture.boundary, self.mixture.partners, self.mixture.coefficients],
             "frequency": self._record.frequency.clone(),
             "mean": self._record.mean.clone(),
@@ -280,6 +283,7 @@ class Condenser:
             raise ValueError("history=True, but the saved condenser kept no history")
         self.epoch, self.stage = state["epoch"], state["stage"]
         self.active, self.mixture = state["active"], Mixture(*state["mixture"])
+        self.kept = list(state["kept"])
         self._record.frequency, self._record.mean = state["frequency"].clone(), state["mean"].clone()
         self._unseen, self._largest_batch = state["unseen"].clone(), state["largest_batch"]
         self.history = None if self.history is None else state["history"].clone()
@@ -316,3 +320,34 @@ class KeepAll:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """There is nothing to restore."""
+
+
+class FixedSubset(KeepAll):
+    """A control that chooses nothing: plain distillation on the same random samples in every epoch.
+
+    Args:
+        num_samples: N.
+        share: of the samples that are shown, in (0, 1].
+        seed: of the random choice.
+
+    Raises:
+        ValueError: a share out of its range, or so small that it leaves no sample.
+
+    Example:
+        >>> FixedSubset(4, share=0.5, seed=1).counts
+        (2,)
+    """
+
+    def __init__(self, num_samples: int, share: float, seed: int = 0) -> None:
+        super().__init__(check_at_least("num_samples", num_samples, 1))
+        check_between("share", share, 0, 1, open_low=True)
+        self.config |= {"preset": "subset", "share": share, "seed": check_at_least("seed", seed, 0)}
+        count = check_at_least(f"share={share} of {num_samples} samples", round(share * num_samples), 1)
+        # Another stream than that of the random selection of a Condenser with the same seed.
+        order = torch.randperm(num_samples, generator=torch.Generator().manual_seed(1_000 * seed + 999))
+        self.active = order[:count].sort().values
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Samples trained on, in the only stage there is."""
+        return (len(self.active),)

@@ -1,6 +1,7 @@
 """A plan is checked at the door, and its runs are named by all that they depend on."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -79,6 +80,23 @@ def test_full_is_the_published_recipe():
 def test_presentations_of_the_full_recipe():
     rows = {name: sum(find_row(name).shown(50_000, 240)) for name in ("KD", "KC-KD", "KC-KD@released", "KD@short")}
     assert rows == {"KD": 12_000_000, "KC-KD": 10_200_000, "KC-KD@released": 10_500_000, "KD@short": 10_200_000}
+
+
+def test_a_fixed_subset_costs_what_it_says_and_is_part_of_the_name_of_a_run():
+    row = find_row("kd@subset=0.850")
+    assert str(row) == "KD@subset=0.85"
+    assert row.shown(1_000, 24) == [850] * 24
+    assert row.method_settings == {}
+    subset = row.condenser(1_000, 24, seed=2)
+    assert len(subset.active) == 850
+    plan = tiny_plan(("KD", "KD@subset=0.85", "KD@subset=0.65"))
+    units = prepared(plan).units()
+    assert [unit.config["condenser"] for unit in units] == [{}, {"share": 0.85, "seed": 0}, {"share": 0.65, "seed": 0}]
+    assert not find_row("KC-KD").is_condensed_of(row)
+    with pytest.raises(ValueError, match=re.escape("subset must be in (0, 1], got 1.5")):
+        find_row("KD@subset=1.5")
+    with pytest.raises(ValueError, match="subset"):
+        find_row("KC-KD@subset=0.5")
 
 
 def prepared(plan: Plan, weights: str = "00", images: str = "11") -> Prepared:

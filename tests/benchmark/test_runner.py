@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from kcd_teach.benchmark import Store, load_published, make_plan, make_table, run_plan, runner, runs
 from kcd_teach.benchmark.doctor import room_of
 from kcd_teach.benchmark.runner import Serial
+from kcd_teach.benchmark.runs import unpack_ids
 from kcd_teach.benchmark.store import key_of
 from kcd_teach.fingerprints import hash_of
 from kcd_teach.knowledge import accuracy
@@ -41,6 +42,13 @@ def test_records_hold_what_a_reader_needs(finished):
     assert record["config"]["condenser"]["ratio"] == 0.7
     assert next(r for r in records.values() if r["row"] == "KC-CRD")["config"]["method_settings"] == {"negatives": 3}
     assert record["threads"] == 1
+    kept = [unpack_ids(text, 10) for text in record["kept"]]
+    assert [len(ids) for ids in kept] == record["active"][1:]
+    assert all(int(ids.min()) >= 0 and int(ids.max()) < 10 for ids in kept)
+    by_class = record["class_accuracy"]
+    assert len(by_class) == 5
+    assert sum(by_class) / 5 == pytest.approx(record["test_accuracy"][-1])  # as many test images in every class
+    assert all("kept" not in other for other in records.values() if not other["config"]["condenser"])
     assert leftovers(finished) == []
 
 

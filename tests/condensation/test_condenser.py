@@ -2,11 +2,12 @@
 
 import copy
 import random
+import re
 
 import pytest
 import torch
 
-from kcd_teach.condensation import MIXED, Condenser, KeepAll, Mixture
+from kcd_teach.condensation import MIXED, Condenser, FixedSubset, KeepAll, Mixture
 from tests.oracles import PlainCondenser
 
 SHAPES = [
@@ -428,6 +429,50 @@ def test_keep_all_keeps_all():
     assert keep_all.active.tolist() == [0, 1, 2, 3, 4]
     assert (keep_all.stage, len(keep_all.mixture)) == (0, 0)
     keep_all.load_state_dict(keep_all.state_dict())
+
+
+def test_a_fixed_subset_is_one_random_draw_for_the_whole_run():
+    subset = FixedSubset(200, 0.65, seed=3)
+    assert subset.counts == (130,)
+    before = subset.active.clone()
+    subset.observe(before, torch.full((130, 2), torch.nan))
+    subset.end_epoch()
+    assert torch.equal(subset.active, before)
+    assert len(subset.active.unique()) == 130
+    assert (int(before.min()) >= 0, int(before.max()) < 200, subset.stage, len(subset.mixture)) == (True, True, 0, 0)
+    assert torch.equal(FixedSubset(200, 0.65, seed=3).active, before)
+    assert not torch.equal(FixedSubset(200, 0.65, seed=4).active, before)
+    drawn = torch.stack([torch.bincount(FixedSubset(20, 0.5, seed).active, minlength=20) for seed in range(400)]).sum(0)
+    assert 150 < int(drawn.min()) <= int(drawn.max()) < 250  # 400 draws with probability 1/2, five standard deviations
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"share": 0}, "share must be in (0, 1], got 0"),
+        ({"share": 1.5}, "share must be in (0, 1], got 1.5"),
+        ({"share": 0.01}, "share=0.01 of 10 samples must be at least 1, got 0"),
+        ({"share": 0.5, "seed": -1}, "seed must be at least 0, got -1"),
+    ],
+)
+def test_a_subset_that_cannot_be_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        FixedSubset(10, **arguments)
+
+
+@pytest.mark.parametrize("preset", ["paper", "released"])
+def test_the_sets_of_all_stages_are_remembered_and_survive_a_resume(preset):
+    condenser, seen = Condenser(30, 0.5, 3, 6, preset=preset), [list(range(30))]
+    for epoch in range(6):
+        condenser.record(torch.arange(30), torch.rand(30, generator=torch.Generator().manual_seed(epoch)))
+        condenser.end_epoch()
+        if condenser.stage == len(seen):
+            seen.append(condenser.active.tolist())
+        resumed = Condenser(30, 0.5, 3, 6, preset=preset)
+        resumed.load_state_dict(condenser.state_dict())
+        condenser = resumed
+    assert [ids.tolist() for ids in condenser.kept] == seen
+    assert len(seen) == {"paper": 3, "released": 4}[preset]
 
 
 def test_a_new_condenser_mixes_nothing():
