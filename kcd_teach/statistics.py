@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-
 MOST_SEEDS = 1_000_000
 
 
