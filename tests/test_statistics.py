@@ -94,5 +94,5 @@ def test_the_seeds_that_are_needed_find_four_differences_in_five_and_one_seed_le
 
 
 def test_no_number_of_seeds_finds_nothing():
-    with pytest.raises(ValueError, match="too small beside spread=1.0"):
+    with pytest.raises(ValueError, match=r"too small beside spread=1\.0"):
         seeds_for(1e-9, 1.0)
