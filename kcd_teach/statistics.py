@@ -102,7 +102,7 @@ def seeds_for(difference: float, spread: float, power: float = 0.8) -> int:
     first = ((stats.norm.ppf(0.975) + stats.norm.ppf(power)) * spread / difference) ** 2
     if first > MOST_SEEDS:
         raise ValueError(f"difference={difference} is too small beside spread={spread}: it needs {first:.0e} seeds")
-    n = max(2, math.floor(first))
+    n = max(2, math.floor(float(first)))
     while _power(n, abs(difference) / spread) < power:
         n += 1
     return n

@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+
 from kcd_teach._checks import check_choice
 from kcd_teach.benchmark.plan import Prepared
+from kcd_teach.benchmark.runs import unpack_ids
 from kcd_teach.benchmark.settings import VARIANTS, Pair, Row
 from kcd_teach.benchmark.store import Record, Store
 from kcd_teach.condensation.schedule import event_epochs
@@ -50,6 +53,37 @@ def accuracies(prepared: Prepared, store: Store, pair: str | None = None) -> dic
     Of a pair of the plan, by default its first.
     """
     return {row: last_accuracies(runs) for row, runs in _by_row(prepared, store, pair).items()}
+
+
+def class_accuracies(prepared: Prepared, store: Store, pair: str | None = None) -> dict[str, dict[int, list[float]]]:
+    """Row -> seed -> accuracy of every class after the last epoch, percent, NaN for a class without test images.
+
+    Runs that were stored before this was recorded are left out.
+    """
+    return {
+        row: {
+            seed: [float("nan") if value is None else 100 * value for value in record["class_accuracy"]]
+            for seed, record in runs.items()
+            if "class_accuracy" in record
+        }
+        for row, runs in _by_row(prepared, store, pair).items()
+    }
+
+
+def kept_ids(prepared: Prepared, store: Store, pair: str | None = None) -> dict[str, dict[int, list[Tensor]]]:
+    """Row -> seed -> ids of the samples kept at every event, ascending; of the rows that choose by value.
+
+    Runs that were stored before this was recorded are left out.
+    """
+    found = {
+        row: {
+            seed: [unpack_ids(text, prepared.num_samples) for text in record["kept"]]
+            for seed, record in runs.items()
+            if "kept" in record
+        }
+        for row, runs in _by_row(prepared, store, pair).items()
+    }
+    return {row: runs for row, runs in found.items() if runs}
 
 
 def epoch_curves(prepared: Prepared, store: Store, pair: str, quantity: str = "test_accuracy") -> Curves:

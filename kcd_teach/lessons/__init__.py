@@ -14,7 +14,7 @@ not solved yet: soften; the notebook goes on with the library's version
   :mod:`~kcd_teach.lessons.benchmark` (08), :mod:`~kcd_teach.lessons.speed` (appendix)
 """
 
-from kcd_teach.lessons.exercise import TODO, Exercise, WrongAnswer
+from kcd_teach.lessons.exercise import TODO, Exercise, Judgement, WrongAnswer
 from kcd_teach.lessons.predictions import Predictions
 
-__all__ = ["TODO", "Exercise", "Predictions", "WrongAnswer"]
+__all__ = ["TODO", "Exercise", "Judgement", "Predictions", "WrongAnswer"]

@@ -1,4 +1,4 @@
-"""An exercise that checks itself, and the words for the first difference between two results."""
+"""Exercises that check themselves, functions and judgements, and the words for the first difference between two results."""
 
 import copy
 import inspect
@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from string import ascii_lowercase
 from types import CodeType
 from typing import Any
 
@@ -52,8 +53,103 @@ class WrongAnswer(AssertionError):  # noqa: N818
         return f"not right yet: {self}".splitlines()
 
 
-@dataclass(eq=False)
-class Exercise:
+class _Task:
+    """What every kind of exercise has: a name, a task, the time it may take, hints and a solution."""
+
+    name: str
+    task: str
+    minutes: int
+    hints: tuple[str, ...]
+    solution: str
+    _hints_given: int
+
+    def hint(self) -> None:
+        """Print the next hint; when there are no more, the last one again."""
+        number = min(self._hints_given + 1, len(self.hints))
+        self._hints_given = number
+        print(textwrap.fill(f"hint {number} of {len(self.hints)}: {self.hints[number - 1]}", WIDTH))
+        if number == len(self.hints):
+            print(f"(the last hint; {self.name}.show_solution() prints a solution)")
+
+    def show_solution(self) -> None:
+        """Print one way to solve it."""
+        print(self.solution)
+
+    def __repr__(self) -> str:
+        return f"Exercise {self.name} ({self._duration}): {self.task}"
+
+    def _repr_markdown_(self) -> str:
+        plural = "" if len(self.hints) == 1 else "s"
+        return f"**Exercise `{self.name}`** ({self._duration}, {len(self.hints)} hint{plural}). {self.task}"
+
+    @property
+    def _duration(self) -> str:
+        return f"{self.minutes} minute{'' if self.minutes == 1 else 's'}"
+
+
+@dataclass(eq=False, repr=False)
+class Judgement(_Task):
+    """A question that asks for a judgement: which of several statements hold? Any number of them may.
+
+    Args:
+        name: of the variable that holds the learner's answer.
+        task: the question, in one or two sentences.
+        minutes: it may take.
+        options: statement -> what is to be said about it, right or wrong, once it was chosen or left out.
+        right: letters of the statements that hold, a for the first.
+        hints: from a nudge to nearly the solution.
+
+    Example:
+        >>> sky = Judgement("sky", "What colour is it?", 1, {"blue": "By day, it is.", "green": "That is grass."}, "a", ("?",))
+        >>> sky.check("b")
+        not right yet: "green" does not hold. That is grass.
+        >>> sky.check("a")
+        right: sky
+          a) blue: By day, it is.
+    """
+
+    name: str
+    task: str
+    minutes: int
+    options: Mapping[str, str]
+    right: str
+    hints: tuple[str, ...]
+    _hints_given: int = field(default=0, init=False)
+
+    @property
+    def solution(self) -> str:  # type: ignore[override]
+        """The line that answers it."""
+        return f'{self.name} = "{self.right}"'
+
+    def check(self, answer: "str | Todo") -> None:
+        """Say whether the chosen letters are right and, if not, why the first one is not; never stops a notebook."""
+        if isinstance(answer, Todo):
+            print(f"not solved yet: {self.name}; choose from")
+            for letter, text in zip(ascii_lowercase, self.options, strict=False):
+                print(textwrap.fill(f"{letter}) {text}", WIDTH, initial_indent="  ", subsequent_indent="     "))
+            return
+        letters = ascii_lowercase[: len(self.options)]
+        chosen = {letter for letter in answer.lower() if letter.isalpha()} if isinstance(answer, str) else set()
+        if not chosen or chosen - set(letters):
+            said = f'answer with letters from a to {letters[-1]}, as "{letters[0]}" or "{letters[:2]}", not {answer!r}'
+            print(f"not right yet: {said}")
+            return
+        statements = dict(zip(letters, self.options.items(), strict=True))
+        if wrong := sorted(chosen - set(self.right)):
+            text, because = statements[wrong[0]]
+            print(textwrap.fill(f'not right yet: "{text}" does not hold. {because}', WIDTH))
+        elif left_out := sorted(set(self.right) - chosen):
+            count = "one more holds" if len(left_out) == 1 else f"{len(left_out)} more hold"
+            print(f"not right yet: what you chose holds, and {count}")
+        else:
+            print(f"right: {self.name}")
+            for letter in self.right:
+                lines = f"{letter}) {statements[letter][0]}: {statements[letter][1]}"
+                print(textwrap.fill(lines, WIDTH, initial_indent="  ", subsequent_indent="     "))
+
+
+@dataclass(eq=False, repr=False)
+class Exercise(_Task):
     """One function for the learner to write, and all that is needed to check it.
 
     Args:
@@ -120,29 +216,6 @@ class Exercise:
         tried = {1: "the one case", 2: "both cases"}.get(len(results), f"all {len(results)} cases")
         print(f"right: {self.name} agrees with the library in {tried} tried")
         return answer
-
-    def hint(self) -> None:
-        """Print the next hint; when there are no more, the last one again."""
-        number = min(self._hints_given + 1, len(self.hints))
-        self._hints_given = number
-        print(textwrap.fill(f"hint {number} of {len(self.hints)}: {self.hints[number - 1]}", WIDTH))
-        if number == len(self.hints):
-            print(f"(the last hint; {self.name}.show_solution() prints a solution)")
-
-    def show_solution(self) -> None:
-        """Print one way to write it."""
-        print(self.solution)
-
-    def __repr__(self) -> str:
-        return f"Exercise {self.name} ({self._duration}): {self.task}"
-
-    def _repr_markdown_(self) -> str:
-        plural = "" if len(self.hints) == 1 else "s"
-        return f"**Exercise `{self.name}`** ({self._duration}, {len(self.hints)} hint{plural}). {self.task}"
-
-    @property
-    def _duration(self) -> str:
-        return f"{self.minutes} minute{'' if self.minutes == 1 else 's'}"
 
     def _library_version(self) -> Answer:
         print(f"not solved yet: {self.name}; the notebook goes on with the library's version")
