@@ -12,10 +12,11 @@ from scipy import stats
 from torch import Tensor
 
 from kcd_teach.benchmark import curves, open_study
-from kcd_teach.datasets import find_data_file
+from kcd_teach.datasets import find_data_file, load_dataset
 from kcd_teach.figures.picture import Picture
 from kcd_teach.figures.runs import label_rows
 from kcd_teach.figures.style import colour, headline, new_figure, styled
+from kcd_teach.figures.table import Table
 from kcd_teach.lessons.exercise import Exercise, Judgement
 from kcd_teach.registry import load_file
 from kcd_teach.statistics import interval, paired_differences, pooled_spread
@@ -127,6 +128,65 @@ def stability(study: Study, row: str, other: Study | None = None) -> dict[str, t
     return {name: ([100 * value for value in values], 100 * chance) for name, (values, chance) in found.items()}
 
 
+def altered_images(ratio: int = 30) -> Table:
+    """What happens to wrong labels, to a rare class and to duplicates when samples are chosen by value."""
+    altered = load_file(find_data_file("results/choice/altered_images.py"))
+    wrong, rare, twice = Study("wrong-labels"), Study("rare-class"), Study("duplicates")
+    usual = load_dataset("fashion-mnist-mini")
+    mislabelled = (wrong.labels != usual.train_labels[altered.usual_ids(usual)]).long()
+    dresses = (rare.labels == altered.RARE_CLASS).long()
+    rows = []
+    for study, groups, what in ((wrong, mislabelled, "a wrong label"), (rare, dresses, "the rare class")):
+        for name, by in (("no mixing", "its entropy"), ("loss", "its loss")):
+            row = f"{name} {ratio}%"
+            if row in study.accuracies:
+                others, marked = 100 * study.kept_share(row, groups, 2).mean(axis=0)
+                gap = interval(study.gap(row, f"random {ratio}%"))
+                rows.append([what, by, f"{marked:.0f} %", f"{others:.0f} %", gap.text("+")])
+    half = len(twice.labels) // 2
+    copies = [_kept_with_copy(sets[-1], half) for sets in twice.kept[f"no mixing {ratio}%"].values()]
+    gap = interval(twice.gap(f"no mixing {ratio}%", f"random {ratio}%"))
+    rows.append(["a copy that is kept", "its entropy", f"{100 * np.mean(copies):.0f} %", "", gap.text("+")])
+    return Table(
+        [
+            "images with",
+            "ranked by the student's",
+            "kept of them",
+            "kept of the others",
+            "accuracy minus random (points)",
+        ],
+        rows,
+        f"Altered images at a final ratio of {ratio} %, nothing blended; a random subset keeps {ratio} % of everything.",
+        right=(2, 3, 4),
+    )
+
+
+def _kept_with_copy(ids: Tensor, half: int) -> float:
+    """Share of the kept images whose copy is kept too, where image i + half is a copy of image i."""
+    return overlap((ids + half) % (2 * half), ids)
+
+
+def elsewhere() -> dict[str, dict[str, list[float]]]:
+    """KC-KD minus random in every setting that was run: ratio -> setting -> differences."""
+    settings = [
+        ("500 images", Study("choice-500"), ""),
+        ("2,000 images", Study("choice-2k"), ""),
+        ("10,000 images", Study("choice-10k"), ""),
+        ("mini_convnet learns", Study("choice-convnet"), ""),
+        ("8 epochs, not 24", Study("choice-length"), ", 8 epochs"),
+        ("72 epochs", Study("choice-length"), ", 72 epochs"),
+    ]
+    panels: dict[str, dict[str, list[float]]] = {}
+    for ratio in (70, 30):
+        for name, study, behind in settings:
+            rows = (f"KC-KD {ratio}%{behind}", f"random {ratio}%{behind}")
+            if gap := study.gaps([rows]):
+                panels.setdefault(f"{ratio} %", {})[name] = next(iter(gap.values()))
+    photographs = Study("slice").gap("KC-KD", "KC-KD@random")
+    panels["70 %"]["20 classes of CIFAR-100"] = photographs
+    return panels
+
+
 def three_of(values: Sequence[float]) -> dict[str, float]:
     """What all studies of three of these seeds would have said: ahead, behind, cannot tell -> share of them, percent."""
     found = [interval(three) for three in combinations(values, 3)]
@@ -135,9 +195,9 @@ def three_of(values: Sequence[float]) -> dict[str, float]:
     return {word: 100 * count / len(found) for word, count in shares.items()}
 
 
-def found(gaps: Gaps, comparisons: int) -> dict[str, bool]:
-    """Comparison -> does its corrected interval leave out zero?"""
-    spread = pooled_spread(gaps.values())
+def found(gaps: Gaps, comparisons: int, pool: bool = True) -> dict[str, bool]:
+    """Comparison -> True if its corrected interval leaves out zero; ``pool`` as in :func:`side_by_side`."""
+    spread = pooled_spread(gaps.values()) if pool else 0.0
     return {
         name: not interval(values, spread=spread, comparisons=comparisons).covers_zero for name, values in gaps.items()
     }
@@ -305,7 +365,7 @@ def _draw_gap(axes: Axes, row: int, values: Sequence[float], spread: float, comp
 
 @styled
 def side_by_side(
-    panels: Mapping[str, Gaps], title: str, *, comparisons: int, towards: str = "choosing helps →"
+    panels: Mapping[str, Gaps], title: str, *, comparisons: int, towards: str = "choosing helps →", pool: bool = True
 ) -> Picture:
     """Paired differences of several studies beside each other: study -> comparison -> differences.
 
@@ -314,6 +374,7 @@ def side_by_side(
         title: of the figure.
         comparisons: intervals that answer the question together; the thin bars are corrected for so many.
         towards: what lies right of zero.
+        pool: believe no difference to scatter less than all of its panel do together; not for rows of unlike settings.
     """
     names = list(dict.fromkeys(name for gaps in panels.values() for name in gaps))
     figure, axes = new_figure(
@@ -321,7 +382,7 @@ def side_by_side(
     )
     headline(figure, title)
     for panel, (study, gaps) in zip(axes, panels.items(), strict=True):
-        spread = pooled_spread(gaps.values())
+        spread = pooled_spread(gaps.values()) if pool else 0.0
         panel.axvline(0, color=colour("teacher"), linewidth=1)
         for name, values in gaps.items():
             _draw_gap(panel, names.index(name), values, spread, comparisons)
@@ -338,13 +399,13 @@ def side_by_side(
         f"Paired differences in {len(panels)} panels, {', '.join(panels)}: dots for seeds, thick bars for 95 % intervals, "
         f"thin ones corrected for {comparisons} comparisons; blue where the thin bar leaves out zero."
     )
-    return Picture(figure, alt, " ".join(_said_of(study, gaps, comparisons) for study, gaps in panels.items()))
+    return Picture(figure, alt, " ".join(_said_of(study, gaps, comparisons, pool) for study, gaps in panels.items()))
 
 
-def _said_of(study: str, gaps: Gaps, comparisons: int) -> str:
+def _said_of(study: str, gaps: Gaps, comparisons: int, pool: bool) -> str:
     """One sentence on the differences of one study."""
-    spread = pooled_spread(gaps.values())
-    clear = [name for name, is_clear in found(gaps, comparisons).items() if is_clear]
+    spread = pooled_spread(gaps.values()) if pool else 0.0
+    clear = [name for name, is_clear in found(gaps, comparisons, pool).items() if is_clear]
     parts = [f"{name} {interval(gaps[name], spread=spread).text('+')}" for name in clear]
     if not clear:
         return f"{study}: none of {len(gaps)} differences stands out from the noise once it is corrected."

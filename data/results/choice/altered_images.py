@@ -25,6 +25,11 @@ def chosen(dataset: Dataset, ids: Tensor, labels: Tensor | None = None) -> Datas
     return dataclasses.replace(dataset, train_images=dataset.train_images[ids], train_labels=labels[ids])
 
 
+def usual_ids(dataset: Dataset) -> Tensor:
+    """Ids of the images that are taken before anything is altered, ascending."""
+    return torch.cat([first_of(dataset.train_labels, c, PER_CLASS) for c in range(len(dataset.classes))]).sort().values
+
+
 def first_of(labels: Tensor, label: int, count: int) -> Tensor:
     """Ids of the first images of a class."""
     return torch.nonzero(labels == label).flatten()[:count]
@@ -36,7 +41,7 @@ def wrong_labels(root: object = None) -> Dataset:
     dataset = load_dataset("fashion-mnist-mini")
     labels, classes = dataset.train_labels, len(dataset.classes)
     generator = torch.Generator().manual_seed(0)
-    ids = torch.cat([first_of(labels, label, PER_CLASS) for label in range(classes)]).sort().values
+    ids = usual_ids(dataset)
     wrong = ids[torch.randperm(len(ids), generator=generator)[: round(WRONG * len(ids))]]
     shift = torch.randint(1, classes, (len(wrong),), generator=generator)
     mixed_up = labels.clone()
