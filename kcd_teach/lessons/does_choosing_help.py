@@ -1,6 +1,7 @@
 """Lesson 06, does choosing help: the stored studies, the exercises, and the pictures of differences and of who pays."""
 
 import math
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import combinations, pairwise
@@ -185,6 +186,26 @@ def elsewhere() -> dict[str, dict[str, list[float]]]:
     photographs = Study("slice").gap("KC-KD", "KC-KD@random")
     panels["70 %"]["20 classes of CIFAR-100"] = photographs
     return panels
+
+
+def verdict() -> str:
+    """What the stored studies allow to say about choosing, a paragraph computed from their runs."""
+    said = []
+    for images, study in (("2,000", Study("choice-2k")), ("10,000", Study("choice-10k"))):
+        gaps = study.gaps(
+            (f"{ours} {ratio}%", f"random {ratio}%") for ratio in (70, 30) for ours in ("KC-KD", "no mixing")
+        )
+        clear = [name for name, is_clear in found(gaps, comparisons=8).items() if is_clear]
+        means = sorted(float(np.mean(gaps[name])) for name in clear)
+        seeds = sorted({len(values) for values in gaps.values()})
+        told = (
+            "no comparison with a random subset stands out from the noise"
+            if not clear
+            else f"choosing by value is ahead of a random subset in {len(clear)} of {len(gaps)} comparisons, by "
+            f"{means[0]:+.1f} to {means[-1]:+.1f} points"
+        )
+        said.append(f"On {images} images ({seeds[0]} to {seeds[-1]} seeds), {told}.")
+    return "\n".join(textwrap.fill(line, 100) for line in said)
 
 
 def three_of(values: Sequence[float]) -> dict[str, float]:

@@ -2,8 +2,10 @@
 
 from kcd_teach.lessons import (
     Exercise,
+    Judgement,
     any_distiller,
     benchmark,
+    does_choosing_help,
     em_feedback,
     knowledge_amount,
     learning_value,
@@ -20,6 +22,7 @@ LESSONS = {
     "03_learning_value": learning_value,
     "04_em_feedback": em_feedback,
     "05_summary_condensation": summary_condensation,
+    "06_does_choosing_help": does_choosing_help,
     "07_any_distiller": any_distiller,
     "08_benchmark": benchmark,
     "appendix_speed": speed,
@@ -27,4 +30,8 @@ LESSONS = {
 
 EXERCISES = {
     name: thing for lesson in LESSONS.values() for name, thing in vars(lesson).items() if isinstance(thing, Exercise)
+}
+
+JUDGEMENTS = {
+    name: thing for lesson in LESSONS.values() for name, thing in vars(lesson).items() if isinstance(thing, Judgement)
 }

@@ -40,7 +40,7 @@ def answer_of(exercise):
 
 
 def test_every_lesson_has_exercises_under_their_own_names():
-    assert len(set(NAMES)) == len(ALL) == 20
+    assert len(set(NAMES)) == len(ALL) == 21
     assert list(EXERCISES) == NAMES
     for lesson in LESSONS.values():
         assert any(exercise in vars(lesson).values() for exercise in ALL)
@@ -175,6 +175,10 @@ INDEPENDENT = {
     "blend": (
         lambda x, y, c: ((x.double() + y) / 2).to(torch.uint8),
         r"Element \[0, 0, 0\] should be 72, but is 52 ",
+    ),
+    "paired_interval": (
+        lambda ours, theirs: (sum(ours.values()) / len(ours) - sum(theirs.values()) / len(theirs), 0.5),
+        "Element|`half` should be",
     ),
     "attention_map": (
         lambda f: f.pow(2).amax(1).flatten(1) / f.pow(2).amax(1).sum(),
