@@ -265,7 +265,7 @@ paired_interval = Exercise(
     parts=("mean", "half"),
     cases=(
         ({0: 80.0, 1: 82.0, 2: 81.5}, {0: 79.0, 1: 81.5, 2: 80.0}),
-        ({0: 80.0, 1: 82.0, 2: 81.0, 3: 79.5}, {3: 79.0, 1: 81.0, 0: 80.5, 2: 80.0}),
+        ({0: 80.0, 1: 82.0, 2: 81.0, 3: 79.5}, {3: 79.0, 1: 81.0, 0: 80.5, 2: 78.0}),
     ),
     mistakes={
         "The two rows were treated as if they had nothing in common, with the variances of both added. Equal seeds share "
