@@ -28,7 +28,7 @@ each = pytest.mark.parametrize("exercise", ALL, ids=NAMES)
 
 def refusal(exercise, answer) -> str:
     with pytest.raises(WrongAnswer) as caught:
-        exercise.check(answer)
+        exercise.judge(answer)
     return " ".join(str(caught.value).split())
 
 
@@ -203,7 +203,7 @@ INDEPENDENT = {
 def test_an_unforeseen_mistake_gets_the_first_difference(exercise):
     answer, pattern = INDEPENDENT[exercise.name]
     with pytest.raises(WrongAnswer) as caught:
-        exercise.check(answer)
+        exercise.judge(answer)
     text = " ".join(str(caught.value).split())
     assert "Likely reason" not in text
     assert re.search(pattern, text), text
