@@ -30,6 +30,10 @@ CELLS = {
 }
 
 PICTURES = {
+    "distillation": figures.distillation,
+    "feedback_loop": figures.feedback_loop,
+    "one_event": figures.one_event,
+    "one_event of another size": lambda: figures.one_event(9, 6, 12),
     "run_curves": lambda: figures.run_curves(
         RUNS, "title", epochs=3, ends={"KC-KD": [1, 2]}, running={"KC-KD": {1: [30.0, 45.0]}, "KD": {1: [1.0]}}
     ),
