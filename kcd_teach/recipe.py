@@ -4,7 +4,6 @@ The precision is what was asked for, float32 unless told otherwise, and never wh
 not depend on the speed or the load of the machine that computes it.
 """
 
-import contextlib
 import functools
 import math
 import numbers
@@ -13,7 +12,7 @@ import platform
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +20,6 @@ from torch import Tensor, nn
 from kcd_teach._checks import check_at_least, check_between, check_choice, check_truth
 
 P = ParamSpec("P")
-R = TypeVar("R")
 
 PRECISIONS = ("float32", "bfloat16")
 ISA_WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
@@ -77,18 +75,9 @@ class Engine:
         """Move a network to the device, its convolutions laid out channels last."""
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
-    def autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """The context in which networks are run."""
+    def autocast(self) -> torch.autocast:
+        """The context, or decorator, in which networks and losses are run."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
-
-    def autocasting(self, call: Callable[P, R]) -> Callable[P, R]:
-        """The same function, or module, within :meth:`autocast`."""
-
-        def within(*arguments: P.args, **settings: P.kwargs) -> R:
-            with self.autocast():
-                return call(*arguments, **settings)
-
-        return within
 
     def __repr__(self) -> str:
         return f"Engine({self.device}, {self.precision})"

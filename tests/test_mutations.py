@@ -40,7 +40,7 @@ LOOP_FAULTS: dict[str, tuple[str, ...]] = {
         "loss.backward()\n        self.optimizer.step()",
     ),
     "the student stays in eval mode": (
-        "KD", "self.student.train()\n        self.distiller.train()", "self.distiller.train()",
+        "KD", "self.student.train()\n            self.distiller.train()", "self.distiller.train()",
     ),
     "the teacher is in train mode": ("KD", "respond(self.teacher.eval(), images", "respond(self.teacher.train(), images"),
     "tests are in train mode": ("labels alone", "    model.eval()\n    with Engine", "    with Engine"),
