@@ -1,6 +1,6 @@
-"""How a network is trained: the optimiser's settings, the device, the precision, and what is reported of an epoch.
+"""How a network is trained: the optimiser's settings, the device, the precision, and the report of an epoch.
 
-The precision is what was asked for, float32 unless told otherwise, and never what happens to be faster: a result must
+The precision is the one that was set, float32 by default, and never what happens to be faster: a result must
 not depend on the speed or the load of the machine that computes it.
 """
 
@@ -27,7 +27,7 @@ ISA_WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX
 
 
 class Engine:
-    """How networks are run on a device: channels last in memory, and convolutions in bfloat16 if that is asked for.
+    """How networks are run on a device: channels last in memory, and convolutions in bfloat16 if that is set.
 
     Losses, entropies and statistics are always computed in float32, and weights are kept in float32.
 
@@ -42,7 +42,7 @@ class Engine:
         self.device = torch.device(device)
         self.precision = precision
         if precision == "bfloat16" and not has_bfloat16(self.device):
-            # From one place, so that one run says it once, whatever its parts are that make an engine.
+            # Always from this line, so that Python shows the warning once, however many engines a run makes.
             warnings.warn(
                 f"{self.name} has no instructions for bfloat16 and emulates it, which is slower than float32",
                 stacklevel=1,
@@ -84,7 +84,7 @@ class Engine:
 
 
 def has_bfloat16(device: torch.device | str) -> bool:
-    """Does this device have instructions for bfloat16, so that nothing has to be emulated?
+    """True if a device has instructions for bfloat16, so that nothing has to be emulated.
 
     Where torch cannot tell, as on processors that it does not describe, the answer is yes.
     """
@@ -184,7 +184,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What happened in one epoch.
+    """Report of one epoch.
 
     Attributes:
         epoch: counted from 1.

@@ -1,4 +1,4 @@
-"""Is a difference more than noise? Means with intervals, and differences paired by seed."""
+"""Means with confidence intervals, and differences paired by seed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ def paired_differences(ours: Mapping[int, float], theirs: Mapping[int, float]) -
 
 
 def verdict(differences: Sequence[float]) -> str:
-    """What paired differences in percentage points allow to say, in one clause.
+    """The conclusion that paired differences in percentage points allow, in one clause.
 
     >>> verdict([0.1, -0.2, 0.3])
     'these 3 runs cannot tell them apart (+0.07 ± 0.63 points)'

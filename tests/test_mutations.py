@@ -146,7 +146,7 @@ LOOP_FAULTS: dict[str, tuple[str, ...]] = {
         "KC-CRD", "manual_seed(1_000_003 * generator.initial_seed() + number)",
         "manual_seed(1_000_003 * generator.initial_seed())",
     ),
-    "contrasts of the own class": ("KC-CRD", "torch.where(places < end - count, places, places + count)", "places"),
+    "contrasts of the own class": ("KC-CRD", "torch.where(drawn < end - count, drawn, drawn + count)", "drawn"),
     "embeddings are not trained": (
         "KC-CRD", "[*student.parameters(), *distiller.student_parameters()]", "[*student.parameters()]",
     ),

@@ -96,7 +96,9 @@ class Condenser:
             "seed": check_at_least("seed", seed, 0),
         }
         num_samples, epochs = self.config["num_samples"], self.config["epochs"]
-        self._counts, self._events = schedule.plan(preset, num_samples, ratio, stages, epochs, released_steps)
+        self._counts, self._events = schedule.counts_and_events(
+            preset, num_samples, ratio, stages, epochs, released_steps
+        )
         self.active, self.mixture = torch.arange(num_samples), Mixture()
         self.stage, self.epoch = 0, 0
         self.history = torch.full((epochs, num_samples), torch.nan) if history else None
@@ -132,7 +134,7 @@ class Condenser:
 
     def attach(self, inputs: Callable[[], dict[str, Tensor | None]]) -> None:
         """Let :meth:`observe` take the current batch's labels and teacher's logits from a training loop, if used."""
-        self._loop_inputs = inputs if {"labels", "teacher_logits"} & {*self.measure.asks_for} else dict
+        self._loop_inputs = inputs if {"labels", "teacher_logits"} & {*self.measure.inputs} else dict
 
     def observe(
         self,

@@ -83,7 +83,7 @@ def event_epochs(epochs: int, stages: int) -> list[int]:
     return [epochs * t // stages for t in range(1, stages)]
 
 
-def plan(
+def counts_and_events(
     preset: str, num_samples: int, ratio: float, stages: int, epochs: int, steps: int = RELEASED_STEPS
 ) -> tuple[list[int], list[int]]:
     """Counts n_0, n_1, .. of a preset, and the epochs after which the second, third, .. of them begins to hold."""

@@ -26,7 +26,7 @@ def at_loss(student_feature: Tensor, teacher_feature: Tensor) -> Tensor:
         teacher_feature: f_T, [B, C', H', W']; no gradient flows into it.
 
     Returns:
-        Scalar, 0 .. 2 / (H W); 0 where both look at the same places.
+        Scalar, 0 .. 2 / (H W); 0 where both attend to the same positions.
 
     Example:
         >>> import torch

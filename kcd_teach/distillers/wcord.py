@@ -92,10 +92,20 @@ def transport_loss(
 
 @full_precision
 def wcord_loss(
-    student_embedding: Tensor, teacher_embedding: Tensor, student_bank: Tensor, teacher_bank: Tensor,
-    contrasts: Tensor, normalisers: Tensor | None = None, *, variant: str = "nce", temperature: float = 0.07,
-    global_weight: float = 0.8, local_weight: float = 0.05, regularisation: float = 0.1, iterations: int = 50,
-) -> Tensor:  # fmt: skip
+    student_embedding: Tensor,
+    teacher_embedding: Tensor,
+    student_bank: Tensor,
+    teacher_bank: Tensor,
+    contrasts: Tensor,
+    normalisers: Tensor | None = None,
+    *,
+    variant: str = "nce",
+    temperature: float = 0.07,
+    global_weight: float = 0.8,
+    local_weight: float = 0.05,
+    regularisation: float = 0.1,
+    iterations: int = 50,
+) -> Tensor:
     """Global contrast with the banks plus local transport within the batch; **form recalled, constants ours**.
 
     .. math:: L = 0.8 L_global + 0.05 L_local
@@ -136,11 +146,21 @@ class WCoRD(Distiller):
     compares = "contrasts"
 
     def __init__(
-        self, taps: Taps, negatives: int = 16384, negatives_from: str = "active", size: int = 128,
-        momentum: float = 0.5, contrast_temperature: float = 0.07, variant: str = "nce", global_weight: float = 0.8,
-        local_weight: float = 0.05, regularisation: float = 0.1, iterations: int = 50, teacher_weight: float = 1.0,
+        self,
+        taps: Taps,
+        negatives: int = 16384,
+        negatives_from: str = "active",
+        size: int = 128,
+        momentum: float = 0.5,
+        contrast_temperature: float = 0.07,
+        variant: str = "nce",
+        global_weight: float = 0.8,
+        local_weight: float = 0.05,
+        regularisation: float = 0.1,
+        iterations: int = 50,
+        teacher_weight: float = 1.0,
         **weights: float,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(teacher_weight=teacher_weight, **weights)
         self.needs = contrast_needs(negatives, negatives_from)
         check_choice("variant", variant, ("nce", "dual"))
@@ -161,9 +181,14 @@ class WCoRD(Distiller):
         """Contrast the batch with the banks and with itself, then refresh the banks."""
         contrast = self.memory.contrast(student.features[-1], teacher.features[-1], batch.contrasts)
         loss = wcord_loss(
-            *contrast, variant=self.variant, temperature=self.memory.temperature, global_weight=self.global_weight,
-            local_weight=self.local_weight, regularisation=self.regularisation, iterations=self.iterations,
-        )  # fmt: skip
+            *contrast,
+            variant=self.variant,
+            temperature=self.memory.temperature,
+            global_weight=self.global_weight,
+            local_weight=self.local_weight,
+            regularisation=self.regularisation,
+            iterations=self.iterations,
+        )
         self.memory.refresh(batch.ids, contrast.student_embedding, contrast.teacher_embedding)
         return loss
 

@@ -1,4 +1,4 @@
-"""What do all networks have in common? A name, one signature, and the small pieces that several families use."""
+"""The base of all networks: a name, one signature, and the small pieces that several families use."""
 
 from typing import TypeAlias
 
