@@ -5,7 +5,6 @@ import hashlib
 import os
 import shutil
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -25,16 +24,6 @@ ROWS_AT_ONCE = 1_000
 """Samples of a file that are read at once to find cached logits."""
 
 
-class LogitCache(Protocol):
-    """A cache of half-precision logits by sample and view."""
-
-    def look_up(self, ids: Tensor, views: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits float16 [B, C] of ids and views int64 [B] on the CPU, and which of them are cached, bool [B] there."""
-
-    def write(self, ids: Tensor, views: Tensor, logits: Tensor) -> None:
-        """Cache logits float16 [B, C]."""
-
-
 def shape_of(dataset: Dataset) -> tuple[int, int, int]:
     """Samples, views, classes: a random crop and flip has few outcomes, so all of them can be kept."""
     return len(dataset.train_images), num_views(dataset.padding), len(dataset.classes)
@@ -47,7 +36,7 @@ def size_of(dataset: Dataset) -> int:
 
 
 class MemoryCache:
-    """A cache on the device of the data set, which ends with the process."""
+    """A cache of half-precision logits by sample and view, on the device of the data set; it ends with the process."""
 
     def __init__(self, dataset: Dataset) -> None:
         device = dataset.train_images.device
@@ -56,11 +45,11 @@ class MemoryCache:
         self._known = torch.zeros(shape_of(dataset)[:2], dtype=torch.bool)
 
     def look_up(self, ids: Tensor, views: Tensor) -> tuple[Tensor, Tensor]:
-        """See :class:`LogitCache`."""
+        """Logits float16 [B, C] of ids and views int64 [B] on the CPU, and which of them are cached, bool [B] there."""
         return self._logits[self._on_device(ids, views)], self._known[ids, views]
 
     def write(self, ids: Tensor, views: Tensor, logits: Tensor) -> None:
-        """See :class:`LogitCache`."""
+        """Cache logits float16 [B, C]."""
         self._logits[self._on_device(ids, views)] = logits
         self._known[ids, views] = True
 
@@ -70,7 +59,7 @@ class MemoryCache:
 
 
 class DiskCache:
-    """A cache in two memory-mapped ``.npy`` files, shared by all runs and processes with the same teacher and data.
+    """The same cache in two memory-mapped ``.npy`` files, shared by all runs and processes with the same teacher and data.
 
     The logits of every view have a checksum in the second file. They count as cached only if the two agree, so those
     that were cut short by a kill, or overwritten by another process at the same moment, are computed again.
@@ -98,7 +87,7 @@ class DiskCache:
         self._logits = _open_shared(self.path, np.float16, (samples, views, classes))
 
     def look_up(self, ids: Tensor, views: Tensor) -> tuple[Tensor, Tensor]:
-        """See :class:`LogitCache`."""
+        """See :meth:`MemoryCache.look_up`."""
         index = ids.numpy(), views.numpy()
         rows = np.ascontiguousarray(self._logits[index])
         known = self._sums[index] == checksums(rows)
@@ -113,7 +102,7 @@ class DiskCache:
         return torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64)
 
     def write(self, ids: Tensor, views: Tensor, logits: Tensor) -> None:
-        """See :class:`LogitCache`."""
+        """See :meth:`MemoryCache.write`."""
         index, rows = (ids.numpy(), views.numpy()), logits.cpu().numpy()
         self._logits[index] = rows
         self._sums[index] = checksums(rows)
@@ -241,7 +230,7 @@ class Knowledge:
         self.teacher = self.engine.prepare(teacher.eval())
         self.num_samples = len(dataset.train_images)
         self._belongs_to = "" if store == "off" else fingerprint(self.teacher, dataset, precision)
-        self._store: LogitCache | None = None
+        self._store: MemoryCache | DiskCache | None = None
         if store == "memory":
             if (size := size_of(dataset)) > MEMORY_LIMIT:
                 raise ValueError(

@@ -57,7 +57,7 @@ class Engine:
 
     @property
     def place(self) -> str:
-        """Where results are computed, to the last bit: what computes, and how.
+        """The environment on which the last bits of a result depend: the device, and how it computes.
 
         On a processor that is the number of threads; on a GPU, whether convolutions multiply in TF32 (torch's default) and
         whether cuDNN chooses their algorithm by a stopwatch or freely, so that a run need not repeat itself.

@@ -301,7 +301,7 @@ def distill(
     counts = getattr(condenser, "counts", [len(dataset.train_images)])
     smallest = smallest_batch(counts, recipe, type(method).__name__, method.needs.smallest_batch)
     rehearse(student, knowledge, method, dataset, recipe, smallest)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):  # what the method draws follows the seed, and leaves the global state alone
         torch.manual_seed(seed)
         method.begin(len(dataset.train_images))
     file = Path(checkpoint) if checkpoint else None

@@ -131,13 +131,13 @@ class StageImages:
         self.mixed = torch.zeros(len(originals), dtype=torch.bool)
 
     def show(self, mixture: Mixture, stage: int) -> None:
-        """Show what a stage trains on, with its mixture; nothing changes if it is shown already."""
+        """Switch to the images of a stage, with its mixture; nothing changes if that is the current one."""
         if stage != self.stage:
             self.apply(mixture)
             self.stage = stage
 
     def apply(self, mixture: Mixture) -> None:
-        """Start a stage: blend its boundary samples with their partners."""
+        """Replace the boundary samples by their mixtures with their partners."""
         source = self.current if self.cumulative else self.originals
         mix = blend_as_released if self.cumulative else blend
         if not self.cumulative:

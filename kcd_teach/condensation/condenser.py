@@ -104,6 +104,7 @@ class Condenser:
         self.history = torch.full((epochs, num_samples), torch.nan) if history else None
         self._record = ValueRecord(num_samples)
         self._pending: list[tuple[Tensor, Tensor]] = []  # ids and values that are not in the record yet
+        # Samples not yet observed in this stage: those that an incomplete batch leaves out are fine, more are not.
         self._unseen, self._largest_batch = torch.ones(num_samples, dtype=torch.bool), 0
         self._loop_inputs: Callable[[], dict[str, Tensor | None]] = dict
 
