@@ -85,7 +85,7 @@ class Dataset:
         return self.train_images.shape[1]
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Turn uint8 [B, C, H, W] into what a network takes: float32, mean 0 and deviation 1 per channel."""
+        """Normalise uint8 [B, C, H, W] for a network: float32, mean 0 and deviation 1 per channel."""
         mean, std = _constants(self.mean, self.std, images.device)
         return images.float().div_(255).sub_(mean).div_(std)
 
@@ -162,7 +162,7 @@ def _from_torchvision(class_name: str, folder: Path) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class _Source:
-    """Constants of a data set, the files of its original, and what torchvision calls it (nothing if it ships with the package)."""
+    """Constants of a data set, and for one that is downloaded, its original files and its name in torchvision."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]

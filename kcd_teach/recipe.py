@@ -38,9 +38,8 @@ class Engine:
     """
 
     def __init__(self, device: torch.device | str, precision: str = "float32") -> None:
-        check_choice("precision", precision, PRECISIONS)
+        self.precision = check_choice("precision", precision, PRECISIONS)
         self.device = torch.device(device)
-        self.precision = precision
         if precision == "bfloat16" and not has_bfloat16(self.device):
             # Always from this line, so that Python shows the warning once, however many engines a run makes.
             warnings.warn(
@@ -152,7 +151,6 @@ class Recipe:
     precision: str = "float32"
 
     def __post_init__(self) -> None:
-        check_choice("precision", self.precision, PRECISIONS)
         milestones = (self.milestones,) if isinstance(self.milestones, numbers.Real) else tuple(self.milestones)
         plain = {
             "epochs": check_at_least("epochs", self.epochs, 1),
@@ -163,6 +161,7 @@ class Recipe:
             "milestones": tuple(check_between("milestones", milestone, 0, 1) for milestone in milestones),
             "decay": check_between("decay", self.decay, 0, math.inf, open_low=True),
             **{name: check_truth(name, getattr(self, name)) for name in ("drop_last", "augment")},
+            "precision": check_choice("precision", self.precision, PRECISIONS),
         }
         for name, value in plain.items():
             object.__setattr__(self, name, value)

@@ -9,7 +9,7 @@ from scipy import stats
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and how far the truth may be from it.
+    """A mean with its confidence interval.
 
     Attributes:
         mean: of the values.

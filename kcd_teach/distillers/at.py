@@ -9,13 +9,13 @@ from kcd_teach.recipe import full_precision
 
 
 def attention(feature: Tensor) -> Tensor:
-    """Where a network looks: mean over the channels of the squares of a map [B, C, H, W], unit length, [B, H W]."""
+    """Attention map: mean over the channels of the squares of a map [B, C, H, W], at unit length, [B, H W]."""
     return F.normalize(feature.pow(2).mean(dim=1).flatten(1), dim=1)
 
 
 @full_precision
 def at_loss(student_feature: Tensor, teacher_feature: Tensor) -> Tensor:
-    """How differently two networks look at the same images, at one layer.
+    """Mean squared difference of the attention maps of two networks at one layer.
 
     .. math:: mean_{b,i} ( q(f_S)_{b,i} - q(f_T)_{b,i} )^2,   q = normalised mean of squares over the channels
 

@@ -265,7 +265,7 @@ class Distiller(nn.Module):
         return ", ".join(f"{name}={getattr(self, name)}" for name in names)
 
     def constants(self) -> Iterable[str]:
-        """Names of further attributes that make this method what it is; two runs are alike only if these agree."""
+        """Names of further attributes that are part of a run's identity: two runs are alike only if these agree."""
         return ()
 
 
@@ -339,7 +339,7 @@ class Preparation:
         self._optimizer.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """How far it is; what was learned is part of the distiller."""
+        """Finished epochs and the optimiser; the learned weights are part of the distiller."""
         return {"epoch": self.epoch, "optimizer": self._optimizer.state_dict() if self._optimizer else None}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -13,9 +13,11 @@ from kcd_teach.distillers.base import Needs
 
 def contrast_needs(negatives: int, negatives_from: str) -> Needs:
     """What a contrastive method needs of the loop."""
-    negatives = check_at_least("negatives", negatives, 1)
-    check_choice("negatives_from", negatives_from, ("active", "all"))
-    return Needs(features=True, negatives=negatives, negatives_from=negatives_from)
+    return Needs(
+        features=True,
+        negatives=check_at_least("negatives", negatives, 1),
+        negatives_from=check_choice("negatives_from", negatives_from, ("active", "all")),
+    )
 
 
 def scores(anchor: Tensor, bank: Tensor, contrasts: Tensor) -> Tensor:

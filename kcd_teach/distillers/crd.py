@@ -108,5 +108,5 @@ class CRD(Distiller):
         return loss
 
     def constants(self) -> tuple[str, ...]:
-        """How many negatives, and from where."""
+        """The needs, which hold the number of negatives and where they come from."""
         return ("needs",)

@@ -216,10 +216,7 @@ class SSKD(Distiller):
             teacher_projections,
             batch.labels,
             temperature=self.temperature,
-            transformed_weight=self.transformed_weight,
-            similarity_weight=self.similarity_weight,
-            transformed_ratio=self.transformed_ratio,
-            similarity_ratio=self.similarity_ratio,
+            **{name: getattr(self, name) for name in self.constants()},
         )
 
     def constants(self) -> tuple[str, ...]:

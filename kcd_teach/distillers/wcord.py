@@ -22,7 +22,7 @@ from kcd_teach.recipe import full_precision
 def dual_loss(
     student_embedding: Tensor, teacher_embedding: Tensor, student_bank: Tensor, teacher_bank: Tensor, contrasts: Tensor
 ) -> Tensor:
-    """Wasserstein distance between joint and product of marginals, dual form, with a critic that cannot be steep.
+    """Wasserstein distance between joint and product of marginals, dual form, with a 1-Lipschitz critic.
 
     .. math:: -( mean_i g(i, own) - mean_{i,k} g(i, k) ),   g = v_S . v_T / sqrt(2), in both directions, summed
 
@@ -72,7 +72,7 @@ def transport_plan(cost: Tensor, regularisation: float = 0.1, iterations: int = 
 def transport_loss(
     student_embedding: Tensor, teacher_embedding: Tensor, regularisation: float = 0.1, iterations: int = 50
 ) -> Tensor:
-    """Wasserstein distance between the embeddings of a batch, primal form: what moving one set onto the other costs.
+    """Wasserstein distance between the embeddings of a batch, primal form: the cost of moving one set onto the other.
 
     .. math:: sum_{ij} P_{ij} (1 - cos(v_T(i), v_S(j))),   P = :func:`transport_plan`, a constant
 
@@ -163,8 +163,7 @@ class WCoRD(Distiller):
     ) -> None:
         super().__init__(teacher_weight=teacher_weight, **weights)
         self.needs = contrast_needs(negatives, negatives_from)
-        check_choice("variant", variant, ("nce", "dual"))
-        self.variant = variant
+        self.variant = check_choice("variant", variant, ("nce", "dual"))
         self.global_weight = check_between("global_weight", global_weight, 0, float("inf"))
         self.local_weight = check_between("local_weight", local_weight, 0, float("inf"))
         self.regularisation = check_between("regularisation", regularisation, 0, float("inf"), open_low=True)
@@ -193,5 +192,5 @@ class WCoRD(Distiller):
         return loss
 
     def constants(self) -> tuple[str, ...]:
-        """Constants of :func:`wcord_loss`, and how many negatives."""
+        """Constants of :func:`wcord_loss`, and the needs, which hold the number of negatives."""
         return "needs", "variant", "global_weight", "local_weight", "regularisation", "iterations"

@@ -25,7 +25,7 @@ WRAPPERS = ("model", "state_dict", "net", "student", "model_state_dict")
 """Entries under which people keep the weights in a file of ``torch.save``; this package's checkpoints have ``student``."""
 
 PREFIXES = ("module.", "_orig_mod.", "model.")
-"""What DataParallel, torch.compile and Lightning put before every name."""
+"""Prefixes that DataParallel, torch.compile and Lightning put before every name."""
 
 HASH = "kcd_teach_hash"
 """Entry of a safetensors header with the hash of what the file holds; only files of this package have it."""
@@ -172,7 +172,7 @@ def _could_be(value: Any, ours: Mapping[str, Tensor]) -> bool:
 
 
 def _without_prefix(weights: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """The same under names without what a wrapper put before all of them; and what that was."""
+    """The weights without a prefix that a wrapper put before all names, and that prefix."""
     before = ""
     while weights:
         shared = [prefix for prefix in PREFIXES if all(name.startswith(before + prefix) for name in weights)]
