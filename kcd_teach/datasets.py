@@ -1,4 +1,4 @@
-"""Which images? Whole data sets in memory, bundled with the package or downloaded and verified once."""
+"""Data sets, held in memory as a whole: bundled with the package, downloaded and verified once, or your own."""
 
 import contextlib
 import os
@@ -85,7 +85,7 @@ class Dataset:
         return self.train_images.shape[1]
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Turn uint8 [B, C, H, W] into what a network takes: float32, mean 0 and deviation 1 per channel."""
+        """Normalise uint8 [B, C, H, W] for a network: float32, mean 0 and deviation 1 per channel."""
         mean, std = _constants(self.mean, self.std, images.device)
         return images.float().div_(255).sub_(mean).div_(std)
 
@@ -162,7 +162,7 @@ def _from_torchvision(class_name: str, folder: Path) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class _Source:
-    """Constants of a data set, the files of its original, and what torchvision calls it (nothing if it ships with the package)."""
+    """Constants of a data set, and for one that is downloaded, its original files and its name in torchvision."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -174,10 +174,8 @@ class _Source:
 SOURCES = {
     "fashion-mnist-mini": _Source((0.2860,), (0.3530,), padding=2),
     "fashion-mnist": _Source((0.2860,), (0.3530,), 2, "the four idx .gz files in FashionMNIST/raw", "FashionMNIST"),
-    "cifar100": _Source(
-        (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761), 4, "cifar-100-python.tar.gz", "CIFAR100"
-    ),
-}  # fmt: skip
+    "cifar100": _Source((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761), 4, "cifar-100-python.tar.gz", "CIFAR100"),
+}
 
 
 def list_datasets() -> list[str]:
@@ -294,8 +292,9 @@ def _given_folders(root: str | os.PathLike[str] | None) -> list[Path]:
 
 
 def cache_folder() -> Path:
-    """Where downloads and teachers' answers are kept for this user: in the cache of the home, or if there is no home that
-    can be written to, among the temporary files.
+    """The folder of this user's downloads and cached logits: in the home's cache, or among the temporary files.
+
+    The latter is taken where there is no home that can be written to.
 
     Raises:
         OSError: there is neither a home nor a folder for temporary files.

@@ -12,7 +12,7 @@ import pytest
 
 from kcd_teach import datasets
 from kcd_teach.datasets import cache_folder, load_dataset
-from kcd_teach.knowledge import DiskAnswers, check_room_of_answers
+from kcd_teach.knowledge import DiskCache, check_room_of_answers
 from tests.tiny import tiny_dataset, tiny_networks
 
 ROOT = Path(__file__).parent.parent
@@ -222,7 +222,7 @@ def test_answers_that_cannot_be_kept_are_refused_at_once(tmp_path, monkeypatch):
     with pytest.raises(OSError, match=said):
         check_room_of_answers(1, tmp_path / "file" / "x")
     with pytest.raises(OSError, match=said):
-        DiskAnswers(tiny_networks()[1], tiny_dataset(), "float32", tmp_path / "file" / "x")
+        DiskCache(tiny_networks()[1], tiny_dataset(), "float32", tmp_path / "file" / "x")
 
 
 def test_every_command_prints_in_an_encoding_without_its_signs(tmp_path):

@@ -1,4 +1,4 @@
-"""How is knowledge moved? One file per method: a pure loss and a small module that weighs it against the labels.
+"""Methods of distillation, one file each: a pure loss and a small module that weighs it against the labels.
 
 - :mod:`~kcd_teach.distillers.base`: what all methods are, and how to add one
 - logits: :mod:`~kcd_teach.distillers.kd`
@@ -37,23 +37,26 @@ __all__ = [
 ]
 
 CONDENSED = "kc-"
-"""Prefix of a method's name that asks for condensation."""
+"""Prefix of a method's name that turns condensation on."""
 
 Method = TypeVar("Method", bound=type[Distiller])
 
-DISTILLERS: Registry[type[Distiller]] = Registry("distiller", {
-    "kd": KD,
-    "fitnet": fitnet.FitNet,
-    "at": at.AT,
-    "sp": sp.SP,
-    "vid": vid.VID,
-    "rkd": rkd.RKD,
-    "pkt": pkt.PKT,
-    "crd": crd.CRD,
-    "wcord": wcord.WCoRD,
-    "reviewkd": reviewkd.ReviewKD,
-    "sskd": sskd.SSKD,
-})  # fmt: skip
+DISTILLERS: Registry[type[Distiller]] = Registry(
+    "distiller",
+    {
+        "kd": KD,
+        "fitnet": fitnet.FitNet,
+        "at": at.AT,
+        "sp": sp.SP,
+        "vid": vid.VID,
+        "rkd": rkd.RKD,
+        "pkt": pkt.PKT,
+        "crd": crd.CRD,
+        "wcord": wcord.WCoRD,
+        "reviewkd": reviewkd.ReviewKD,
+        "sskd": sskd.SSKD,
+    },
+)
 
 
 def list_distillers() -> list[str]:
@@ -121,7 +124,7 @@ def title_of(name: str) -> str:
 
 
 def is_condensed(name: str) -> bool:
-    """Does a method's name ask for condensation?
+    """True for the name of a condensed method.
 
     >>> is_condensed("kc-crd"), is_condensed("crd")
     (True, False)
