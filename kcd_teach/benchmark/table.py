@@ -31,6 +31,9 @@ UNLIKE = "unlike"
 ALWAYS = ("f",)
 """Notes on rows that stand even where nothing was published: constants that are ours."""
 
+Lines = tuple[list[str], tuple[int, ...], bool]
+"""A cell for a notebook: its lines, the positions of those in bold, and whether it is empty."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -115,13 +118,11 @@ class BenchmarkTable:
     def apart(self) -> str:
         """Why our numbers cannot be compared with the published ones, a sentence; empty where they can."""
         scale = self.prepared.plan.scale
+        if scale.is_published:
+            return ""
         return (
-            ""
-            if scale.is_published
-            else (
-                f"Scale {scale.name!r} ({self.prepared.num_samples:,} images, {scale.epochs} epochs) is not the published "
-                "recipe (50,000 images, 240 epochs), so our numbers cannot be compared with the published ones."
-            )
+            f"Scale {scale.name!r} ({self.prepared.num_samples:,} images, {scale.epochs} epochs) is not the published "
+            "recipe (50,000 images, 240 epochs), so our numbers cannot be compared with the published ones."
         )
 
     @property
@@ -204,10 +205,21 @@ class BenchmarkTable:
         return "\n".join([*head, *lines, "", *self.notes(), ""])
 
     def styled(self) -> "Table":
-        """The table for a notebook, for light and dark pages."""
-        from kcd_teach.benchmark.styled import styled
+        """The table for a notebook: ours large, published and gain small below it; what was not run is hatched."""
+        from kcd_teach.figures.table import Stack, Table  # only here, as runs in other processes draw nothing
 
-        return styled(self)
+        plan = self.prepared.plan
+        rows: list[list[str | Stack]] = [
+            ["Teacher", *(Stack(*self._teacher_lines(pair.teacher)) for pair in plan.pairs)]
+        ]
+        for row, cells in self.cells.items():
+            rows.append([row + lettered(self.of_row(row)), *(Stack(*_lines(cell)) for cell in cells.values())])
+        size = f"Scale {plan.scale.name!r}, {self.runs} of {plan.num_runs} runs."
+        unlike = UNLIKE_EXPLAINED if self.has_unlike else ""
+        notes = [f"({letter}) {NOTES[letter]}" for letter in self.letters]
+        said = [EXPLAINED, size, self.apart, unlike, *self.circumstances, self.mingled, *notes]
+        caption = " ".join(filter(None, said))
+        return Table(["method", *(pair.name for pair in plan.pairs)], rows, caption, wide=True)
 
     def notes(self) -> list[str]:
         """What must be known to read the table, one paragraph each."""
@@ -237,10 +249,22 @@ class BenchmarkTable:
         printed = EMPTY if teacher.published is None else f"{teacher.published:.2f}"
         return f"{printed} / {100 * teacher.accuracy:.2f}"
 
+    def _teacher_lines(self, network: str) -> Lines:
+        teacher = self.prepared.teachers.get(network)
+        if teacher is None:
+            return [EMPTY], (), True
+        printed = [] if teacher.published is None else [f"published {teacher.published:.2f}"]
+        return [f"{100 * teacher.accuracy:.2f}", *printed], (), False
+
 
 UNLIKE_EXPLAINED = (
     f"{UNLIKE.capitalize()}: the published number was made in another way than ours, which the letter beside the row "
     "explains, so there is no Δ."
+)
+
+EXPLAINED = (
+    "Accuracy of the last epoch in percent, mean ± 95 % interval over n runs. Δ: ours minus published. Gain: condensed "
+    f"minus plain, paired by seed, in points; bold where its interval leaves out zero. {EMPTY} (hatched): not run."
 )
 
 
@@ -324,3 +348,17 @@ def _text(cell: Cell) -> str:
     if cell.gain is not None:
         text += f"; gain {cell.gain.text('+')} (n = {cell.gain.n})"
     return text
+
+
+def _lines(cell: Cell) -> Lines:
+    """Ours; what was published and how far ours is from it; the gain, bold if it is more than noise."""
+    lines = [EMPTY if cell.ours is None else str(cell.ours)]
+    if cell.published is not None:
+        apart = "" if cell.difference is None else f", Δ {cell.difference:+.2f}"
+        if cell.unlike and cell.ours is not None:
+            apart = f", {UNLIKE}"
+        lines.append(f"published {cell.printed}{apart}")
+    if cell.gain is None:
+        return lines, (), cell.ours is None
+    lines.append(f"gain {cell.gain.text('+')}" + ("" if cell.gain.n == cell.wanted else f" (n = {cell.gain.n})"))
+    return lines, () if cell.gain.covers_zero else (len(lines) - 1,), False
