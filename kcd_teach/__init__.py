@@ -9,9 +9,8 @@
 - :mod:`kcd_teach.distillers.base`: what do a method and the training loop say to each other?
 - :mod:`kcd_teach.condensation`: which knowledge moves? (this is KCD)
 - :mod:`kcd_teach.training`: the loop in which they meet
-- :mod:`kcd_teach.traces`: what did a student say, epoch by epoch?
 - :mod:`kcd_teach.figures`, :mod:`kcd_teach.widgets`: what does it look like, and what if?
-- :mod:`kcd_teach.lessons`: the exercises, predictions and pictures of each notebook
+- :mod:`kcd_teach.lessons`: the exercises, predictions and pictures of each notebook, and the measurements it shows
 """
 
 __version__ = "0.1.0"

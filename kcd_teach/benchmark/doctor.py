@@ -182,8 +182,8 @@ def probe(network: str, plan: Plan, dataset: Dataset, device: torch.device | str
 def expected_seconds(plan: Plan, dataset: Dataset, device: torch.device | str) -> float:
     """Seconds of computing that a plan takes, teachers included, all workers together; an estimate.
 
-    What a method adds to a step of KD is taken from the stored measurement of ``python -m kcd_teach.method_costs``, on
-    other networks. Loading and saving are not counted.
+    What a method adds to a step of KD is taken from ``data/results/method_costs.json``, measured on other networks.
+    Loading and saving are not counted.
     """
     students = {pair.student for pair in plan.pairs}
     speeds = {name: probe(name, plan, dataset, device) for name in sorted({*students, *plan.teachers})}
