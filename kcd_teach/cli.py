@@ -116,8 +116,10 @@ app = typer.Typer(
         "Start with: kcd-teach doctor, then kcd-teach bench. Everything may be stopped or killed at any moment; the "
         "same command goes on from there."
     ),
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-)  # fmt: skip
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
 
 
 @app.callback()
@@ -126,12 +128,13 @@ def load(
     files: Annotated[
         Optional[list[Path]],  # noqa: UP045  typer reads it
         typer.Option(
-            "--with", envvar="KCD_WITH",
+            "--with",
+            envvar="KCD_WITH",
             help="Python file that registers methods, value measures, networks or data sets of your own, run before the "
             "command; repeatable.",
         ),
     ] = None,
-) -> None:  # fmt: skip
+) -> None:
     """Load the files that add names to those of this package."""
     from kcd_teach.registry import load_file
 
@@ -256,23 +259,55 @@ def _workforce(engine: str, workers: int | None, address: str | None, per_gpu: i
 @app.command()
 @plainly
 def doctor(
-    plan: PlanName = None, pair: Pairs = None, row: Rows = None, seeds: Seeds = None, scale: PlanScale = None, folder: Folder = Path("runs"),
-    workers: Workers = 1, epochs: Epochs = None, per_class: PerClass = None, classes: Classes = None,
-    dataset: DataSet = None, precision: Precision = None, teacher_epochs: TeacherEpochs = None,
-    store: KeptAnswers = None, data: Data = None, device: Device = None, checkpoint: Checkpoints = None,
+    plan: PlanName = None,
+    pair: Pairs = None,
+    row: Rows = None,
+    seeds: Seeds = None,
+    scale: PlanScale = None,
+    folder: Folder = Path("runs"),
+    workers: Workers = 1,
+    epochs: Epochs = None,
+    per_class: PerClass = None,
+    classes: Classes = None,
+    dataset: DataSet = None,
+    precision: Precision = None,
+    teacher_epochs: TeacherEpochs = None,
+    store: KeptAnswers = None,
+    data: Data = None,
+    device: Device = None,
+    checkpoint: Checkpoints = None,
     price: Annotated[Optional[float], typer.Option(help="Of an hour of this machine, to say what it costs.")] = None,  # noqa: UP045
     time: Annotated[bool, typer.Option(help="Measure how long the plan takes.")] = True,
-) -> None:  # fmt: skip
+) -> None:
     """Say whether this machine is ready for a plan: device, memory, data, disk, teachers, and how long it takes."""
     from kcd_teach.benchmark import examine
 
-    wanted = _plan(folder, plan, pair, row, seeds, scale, epochs=epochs, per_class=per_class, classes=classes,
-                   dataset=dataset, precision=precision, teacher_epochs=teacher_epochs, store=store)  # fmt: skip
+    wanted = _plan(
+        folder,
+        plan,
+        pair,
+        row,
+        seeds,
+        scale,
+        epochs=epochs,
+        per_class=per_class,
+        classes=classes,
+        dataset=dataset,
+        precision=precision,
+        teacher_epochs=teacher_epochs,
+        store=store,
+    )
     fine = True
     for finding in examine(
-        wanted, folder, workers=workers, root=data, device=device, probing=time, price=price,
+        wanted,
+        folder,
+        workers=workers,
+        root=data,
+        device=device,
+        probing=time,
+        price=price,
         checkpoints=_files(checkpoint),
-    ):  # fmt: skip
+    ):
         typer.echo(str(finding))
         fine = fine and finding.fine
     if not fine:
@@ -282,11 +317,18 @@ def doctor(
 @app.command("train-teacher")
 @plainly
 def train_teacher(
-    network: Annotated[str, typer.Argument(help="Its name, as resnet56 or vgg13.")], scale: ScaleName = "small",
-    folder: Folder = Path("runs"), seed: Annotated[int, typer.Option(help="Of weights, order and views.")] = 0,
-    epochs: Epochs = None, per_class: PerClass = None, classes: Classes = None, dataset: DataSet = None,
-    precision: Precision = None, data: Data = None, device: Device = None,
-) -> None:  # fmt: skip
+    network: Annotated[str, typer.Argument(help="Its name, as resnet56 or vgg13.")],
+    scale: ScaleName = "small",
+    folder: Folder = Path("runs"),
+    seed: Annotated[int, typer.Option(help="Of weights, order and views.")] = 0,
+    epochs: Epochs = None,
+    per_class: PerClass = None,
+    classes: Classes = None,
+    dataset: DataSet = None,
+    precision: Precision = None,
+    data: Data = None,
+    device: Device = None,
+) -> None:
     """Train a teacher, or go on training it; bench and distill use the one of seed 0 that their folder has."""
     from kcd_teach.benchmark import Store
     from kcd_teach.benchmark import train_teacher as train
@@ -295,8 +337,7 @@ def train_teacher(
     changed = _scale(
         scale, teacher_epochs=epochs, per_class=per_class, classes=classes, dataset=dataset, precision=precision
     )
-    teacher = train(network, changed, Store(folder), seed=seed, root=data, device=device_here(device),
-                    watch=Bar(0))  # fmt: skip
+    teacher = train(network, changed, Store(folder), seed=seed, root=data, device=device_here(device), watch=Bar(0))
     if teacher is None:
         raise RuntimeError(f"another process is training {network} in {folder}; wait for it")
     typer.echo(f"teacher {teacher}")
@@ -306,18 +347,46 @@ def train_teacher(
 @app.command()
 @plainly
 def bench(
-    plan: PlanName = None, pair: Pairs = None, row: Rows = None, seeds: Seeds = None, scale: PlanScale = None, folder: Folder = Path("runs"),
-    workers: Side = None, checkpoint: Checkpoints = None, epochs: Epochs = None, per_class: PerClass = None,
-    classes: Classes = None, dataset: DataSet = None, precision: Precision = None,
-    teacher_epochs: TeacherEpochs = None, store: KeptAnswers = None, data: Data = None,
-    device: Device = None, engine: Engine = "local", address: Address = None, per_gpu: PerGpu = None,
-) -> None:  # fmt: skip
+    plan: PlanName = None,
+    pair: Pairs = None,
+    row: Rows = None,
+    seeds: Seeds = None,
+    scale: PlanScale = None,
+    folder: Folder = Path("runs"),
+    workers: Side = None,
+    checkpoint: Checkpoints = None,
+    epochs: Epochs = None,
+    per_class: PerClass = None,
+    classes: Classes = None,
+    dataset: DataSet = None,
+    precision: Precision = None,
+    teacher_epochs: TeacherEpochs = None,
+    store: KeptAnswers = None,
+    data: Data = None,
+    device: Device = None,
+    engine: Engine = "local",
+    address: Address = None,
+    per_gpu: PerGpu = None,
+) -> None:
     """Run what is missing of a plan and print its table; teachers that are missing are trained first.
 
     A folder remembers its plan: what is not said is as it was there, and without options that plan goes on.
     """
-    wanted = _plan(folder, plan, pair, row, seeds, scale, epochs=epochs, per_class=per_class, classes=classes,
-                   dataset=dataset, precision=precision, teacher_epochs=teacher_epochs, store=store)  # fmt: skip
+    wanted = _plan(
+        folder,
+        plan,
+        pair,
+        row,
+        seeds,
+        scale,
+        epochs=epochs,
+        per_class=per_class,
+        classes=classes,
+        dataset=dataset,
+        precision=precision,
+        teacher_epochs=teacher_epochs,
+        store=store,
+    )
     _run(wanted, folder, _files(checkpoint), data, device, **_workforce(engine, workers, address, per_gpu))
 
 
@@ -327,23 +396,44 @@ def distill(
     pair: Annotated[str, typer.Option(help="As 'V13>V8', or 'TEACHER>STUDENT'.")],
     row: Annotated[str, typer.Option(help="As KD, KC-CRD, KC-KD@released.")] = "KC-KD",
     seed: Annotated[int, typer.Option(help="Of weights, order, views and selection.")] = 0,
-    scale: ScaleName = "small", folder: Folder = Path("runs"), checkpoint: Checkpoints = None, epochs: Epochs = None,
-    per_class: PerClass = None, classes: Classes = None, dataset: DataSet = None, precision: Precision = None,
-    teacher_epochs: TeacherEpochs = None, store: KeptAnswers = None,
-    data: Data = None, device: Device = None,
-) -> None:  # fmt: skip
+    scale: ScaleName = "small",
+    folder: Folder = Path("runs"),
+    checkpoint: Checkpoints = None,
+    epochs: Epochs = None,
+    per_class: PerClass = None,
+    classes: Classes = None,
+    dataset: DataSet = None,
+    precision: Precision = None,
+    teacher_epochs: TeacherEpochs = None,
+    store: KeptAnswers = None,
+    data: Data = None,
+    device: Device = None,
+) -> None:
     """Train one student: a single cell and seed of the table. The plan of the folder stays as it is."""
     from kcd_teach.benchmark import make_plan
 
-    changed = _scale(scale, epochs=epochs, per_class=per_class, classes=classes, dataset=dataset, precision=precision,
-                     teacher_epochs=teacher_epochs, store=store)  # fmt: skip
+    changed = _scale(
+        scale,
+        epochs=epochs,
+        per_class=per_class,
+        classes=classes,
+        dataset=dataset,
+        precision=precision,
+        teacher_epochs=teacher_epochs,
+        store=store,
+    )
     _run(make_plan([pair], [row], [seed], changed), folder, _files(checkpoint), data, device, remember=False)
 
 
 def _plan(
-    folder: Path, stored: str | None, pairs: list[str] | None, rows: list[str] | None, seeds: int | None,
-    scale: str | None, **changes: Any,
-) -> Any:  # fmt: skip
+    folder: Path,
+    stored: str | None,
+    pairs: list[str] | None,
+    rows: list[str] | None,
+    seeds: int | None,
+    scale: str | None,
+    **changes: Any,
+) -> Any:
     """What is wanted: what the options say, and for the rest a stored plan, else what the folder was last used for.
 
     Without either, it is all of the table.
@@ -351,9 +441,11 @@ def _plan(
     from kcd_teach.benchmark import Prepared, Store, find_plan, make_plan
 
     plan = make_plan(
-        None if pairs == ["all"] else pairs, None if rows == ["all"] else rows,
-        seeds=1 if seeds is None else seeds, scale=_scale(scale or "small", **changes),
-    )  # fmt: skip
+        None if pairs == ["all"] else pairs,
+        None if rows == ["all"] else rows,
+        seeds=1 if seeds is None else seeds,
+        scale=_scale(scale or "small", **changes),
+    )
     try:
         before = find_plan(stored) if stored else Prepared.load(Store(folder)).plan
     except FileNotFoundError:
@@ -383,9 +475,7 @@ def _run(
     """Carry out a plan and print its table; what diverged ends in exit code 1."""
     from kcd_teach.benchmark import Store, make_table, run_plan
 
-    outcome = run_plan(
-        plan, folder, root=data, device=device, checkpoints=checkpoints, announce=typer.echo, **settings
-    )  # fmt: skip
+    outcome = run_plan(plan, folder, root=data, device=device, checkpoints=checkpoints, announce=typer.echo, **settings)
     typer.echo(make_table(outcome.prepared, store := Store(folder)).markdown())
     students = store.students()
     kept = [students[unit.key] for unit in outcome.prepared.units() if unit.key in students]

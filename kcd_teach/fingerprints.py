@@ -27,9 +27,20 @@ SAME = 0.02
 or mode of multiplication (TF32) moves them by less."""
 
 RESULTS_COME_FROM = (
-    "condensation/*.py", "distillers/*.py", "models/*.py", "checkpoints.py", "datasets.py", "knowledge.py", "recipe.py",
-    "registry.py", "training.py", "validation.py", "views.py", "benchmark/settings.py", "benchmark/runs.py",
-)  # fmt: skip
+    "condensation/*.py",
+    "distillers/*.py",
+    "models/*.py",
+    "checkpoints.py",
+    "datasets.py",
+    "knowledge.py",
+    "recipe.py",
+    "registry.py",
+    "training.py",
+    "validation.py",
+    "views.py",
+    "benchmark/settings.py",
+    "benchmark/runs.py",
+)
 """The files of this package that can change what a run ends with."""
 
 
@@ -116,9 +127,10 @@ def own_code() -> dict[str, str]:
     """
     return {
         f"{kind} {name}": _code_behind(entry)
-        for kind, registry in REGISTRIES.items() if kind != "dataset"
+        for kind, registry in REGISTRIES.items()
+        if kind != "dataset"
         for name, entry in registry.added.items()
-    }  # fmt: skip
+    }
 
 
 def _code_behind(entry: Entry[Any]) -> str:

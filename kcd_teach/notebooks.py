@@ -35,12 +35,19 @@ def execute(path: Path) -> nbformat.NotebookNode:
 
         folder = {"metadata": {"path": str(path.resolve().parent)}}
         client = NotebookClient(
-            book, kernel_name="python3", timeout=600, store_widget_state=False, record_timing=False,
-            resources=folder, on_cell_complete=advance,
-        )  # fmt: skip
+            book,
+            kernel_name="python3",
+            timeout=600,
+            store_widget_state=False,
+            record_timing=False,
+            resources=folder,
+            on_cell_complete=advance,
+        )
         client.execute()
-    book.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-                     "language_info": {"name": "python"}}  # fmt: skip
+    book.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
     return book
 
 

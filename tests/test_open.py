@@ -124,7 +124,6 @@ def test_everything_of_an_own_file_is_listed_and_can_be_found(own):
     (network,) = [line for line in added if "`flat`" in line]
     assert "One linear map of all pixels" in network
     assert "arXiv 3101.00001" in network
-    assert "`hurry` | How far the label is from being likeliest | mean" in zoo.value_table()
 
 
 def test_a_plan_with_an_own_method_value_network_and_data_set_runs_and_is_shown(own, tmp_path):

@@ -62,9 +62,8 @@ def room_of(plan: Plan, dataset: Dataset, workers: int) -> Room:
     shape = (channels, height, width)
     images = dataset.train_images.nbytes + dataset.test_images.nbytes
     largest = max(
-        checkpoint_bytes(pair, row, count, shape, len(dataset.classes))
-        for pair in plan.pairs for row in plan.rows
-    )  # fmt: skip
+        checkpoint_bytes(pair, row, count, shape, len(dataset.classes)) for pair in plan.pairs for row in plan.rows
+    )
     teachers = {name: 4 * _numbers(name, shape, len(dataset.classes)) for name in plan.teachers}
     records = RECORD * plan.scale.epochs * plan.num_runs
     students = sum(4 * _numbers(pair.student, shape, len(dataset.classes)) for pair in plan.pairs)
@@ -246,9 +245,16 @@ class Finding:
 
 
 def examine(
-    plan: Plan, folder: str | Path, *, workers: int = 1, root: Root = None, device: str | None = None,
-    probing: bool = True, price: float | None = None, checkpoints: Mapping[str, str | Path] | None = None,
-) -> Iterator[Finding]:  # fmt: skip
+    plan: Plan,
+    folder: str | Path,
+    *,
+    workers: int = 1,
+    root: Root = None,
+    device: str | None = None,
+    probing: bool = True,
+    price: float | None = None,
+    checkpoints: Mapping[str, str | Path] | None = None,
+) -> Iterator[Finding]:
     """Look at everything that a plan needs; nothing is trained, and nothing is written.
 
     Args:
@@ -336,9 +342,7 @@ def _batches(plan: Plan, dataset: Dataset) -> Iterator[Finding]:
         yield Finding("batches", str(error), fine=False)
 
 
-def _teachers(
-    plan: Plan, folder: Path, root: Root, checkpoints: Mapping[str, str | Path]
-) -> Iterator[Finding]:  # fmt: skip
+def _teachers(plan: Plan, folder: Path, root: Root, checkpoints: Mapping[str, str | Path]) -> Iterator[Finding]:
     """What the plan's runs would learn from, as it is decided when they start."""
     for network in plan.teachers:
         try:

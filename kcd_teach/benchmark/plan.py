@@ -89,9 +89,11 @@ class Plan:
         """Kind and name of all methods, value measures, networks and images that it names."""
         networks = {name for pair in self.pairs for name in (pair.teacher, pair.student)}
         return {
-            ("dataset", self.scale.dataset), *(("model", name) for name in networks),
-            *(("distiller", row.method) for row in self.rows), *(("value", row.value) for row in self.rows),
-        }  # fmt: skip
+            ("dataset", self.scale.dataset),
+            *(("model", name) for name in networks),
+            *(("distiller", row.method) for row in self.rows),
+            *(("value", row.value) for row in self.rows),
+        }
 
     def check_batches(self, dataset: Dataset) -> None:
         """Raise ValueError if some epoch of a row would end with a batch that is too small for its method or networks."""
@@ -105,9 +107,12 @@ class Plan:
 
 
 def make_plan(
-    pairs: Iterable[str] | None = None, rows: Iterable[str] | None = None, seeds: int | Iterable[int] = 1,
-    scale: str | Scale = "small", only: Mapping[str, int] | None = None,
-) -> Plan:  # fmt: skip
+    pairs: Iterable[str] | None = None,
+    rows: Iterable[str] | None = None,
+    seeds: int | Iterable[int] = 1,
+    scale: str | Scale = "small",
+    only: Mapping[str, int] | None = None,
+) -> Plan:
     """A plan by names.
 
     Args:
@@ -221,12 +226,19 @@ class Prepared:
         """Write it to ``plan.json``, from which the table knows what belongs together."""
         plan = self.plan
         content = {
-            "pairs": [pair.name for pair in plan.pairs], "rows": [str(row) for row in plan.rows],
-            "seeds": plan.seeds, "only": plan.only, "scale": dataclasses.asdict(plan.scale), "images": self.images,
-            "num_samples": self.num_samples, "code": self.code, "own": self.own, "files": files_of(plan.names),
+            "pairs": [pair.name for pair in plan.pairs],
+            "rows": [str(row) for row in plan.rows],
+            "seeds": plan.seeds,
+            "only": plan.only,
+            "scale": dataclasses.asdict(plan.scale),
+            "images": self.images,
+            "num_samples": self.num_samples,
+            "code": self.code,
+            "own": self.own,
+            "files": files_of(plan.names),
             "registered": [f"{kind} {name}" for kind, name, *_ in origins() if (kind, name) in plan.names],
             "teachers": [dataclasses.asdict(teacher) for teacher in self.teachers.values()],
-        }  # fmt: skip
+        }
         path = store.folder / "plan.json"
         with store.alone(path), written_whole(path) as file:
             file.write((json.dumps(content, indent=1) + "\n").encode())

@@ -59,9 +59,14 @@ class Bar:
             self.close()
             self._title = title
             self._bar = tqdm(
-                total=run.recipe.epochs, initial=run.epoch, desc=title, unit="epoch", position=self._position,
-                leave=False, disable=self._disable,
-            )  # fmt: skip
+                total=run.recipe.epochs,
+                initial=run.epoch,
+                desc=title,
+                unit="epoch",
+                position=self._position,
+                leave=False,
+                disable=self._disable,
+            )
         self._bar.update(run.epoch - self._bar.n)
         if run.reports:
             self._bar.set_postfix_str(f"{100 * run.reports[-1].test_accuracy:.1f} %")
@@ -315,10 +320,19 @@ class Outcome:
 
 
 def run_plan(
-    plan: Plan, folder: str | Path, *, workers: int = 1, root: Root = None, device: torch.device | str | None = None,
-    checkpoints: Mapping[str, str | Path] | None = None, watch: Watch | None = None, engine: JobEngine | None = None,
-    announce: Callable[[str], None] = print, quiet: bool = False, remember: bool = True,
-) -> Outcome:  # fmt: skip
+    plan: Plan,
+    folder: str | Path,
+    *,
+    workers: int = 1,
+    root: Root = None,
+    device: torch.device | str | None = None,
+    checkpoints: Mapping[str, str | Path] | None = None,
+    watch: Watch | None = None,
+    engine: JobEngine | None = None,
+    announce: Callable[[str], None] = print,
+    quiet: bool = False,
+    remember: bool = True,
+) -> Outcome:
     """Run what is missing of a plan, and go on with what was interrupted.
 
     It may be stopped or killed at any moment and called again; several calls on one folder share the work.
@@ -346,10 +360,7 @@ def run_plan(
         FloatingPointError: a teacher diverged.
         KeyboardInterrupt: stopped; nothing that is finished is lost.
     """
-    check_at_least("workers", workers, 1)
-    if watch is not None and (workers > 1 or engine is not None):
-        raise ValueError(f"watch is told about the epochs of one process, got workers={workers}")
-    doing = engine or (Pool(workers, quiet) if workers > 1 else Serial(watch, quiet))
+    doing = _engine(workers, watch, engine, quiet)
     if not isinstance(doing, Serial):
         check_files(plan.names)
     store, asked = Store(Path(folder).absolute()), None if device is None else str(device)
@@ -357,36 +368,34 @@ def run_plan(
     root = None if root is None else Path(root).absolute()
     dataset = plan.scale.images(root)
     plan.check_batches(dataset)
-    check_room(plan, dataset, store.folder, engine.here if engine else workers)
-    given = _published(
-        plan, {**plan.checkpoints, **(checkpoints or {})}, store, root, device_here(None if engine else asked)
-    )
-    chosen = {
-        name: choose_teacher(name, plan.scale, store, root=root) for name in plan.teachers if name not in given
-    }  # fmt: skip
-    known = {name: teacher for name, (teacher, _) in chosen.items() if teacher is not None}
-    prepared = Prepared(plan, fingerprint_of(dataset), len(dataset.train_images), {**known, **given})
+    check_room(plan, dataset, store.folder, doing.here)
+    files = {**plan.checkpoints, **(checkpoints or {})}
+    known, reasons = _teachers_at_hand(plan, files, store, root, device_here(None if engine else asked))
+    prepared = Prepared(plan, fingerprint_of(dataset), len(dataset.train_images), known)
     if remember:
         _announce_change(plan, store, announce)
         prepared.save(store)  # already now, so that a table can be asked for while other teachers are trained
-    missing = [name for name in chosen if name not in known]
+    missing = [name for name in plan.teachers if name not in known]
     for name in missing:
-        if why := chosen[name][1]:
-            announce(f"teacher {name} will be trained; {why}")
+        if name in reasons:
+            announce(f"teacher {name} will be trained; {reasons[name]}")
     with doing as hands:
         place = hands.place(asked, store.folder)
         trained = _train_teachers(plan, missing, store, root, place, hands, quiet)
-        prepared = dataclasses.replace(prepared, teachers={**known, **given, **trained})
+        prepared = dataclasses.replace(prepared, teachers={**known, **trained})
         if remember:
             prepared.save(store)
-        for name, teacher in prepared.teachers.items():
-            why = chosen[name][1] if name in known else ""
-            announce(f"teacher {teacher}{why and f'; {why}'}")
-        if others := _of_other_code(prepared, store):
-            announce(f"{others} finished runs in {store.folder} are of other code, and are not used")
-        jobs = _missing(prepared, store, root, place)
-        diverged = run_jobs(jobs, hands, "runs", quiet)
+        _announce_teachers(prepared, {name: why for name, why in reasons.items() if name in known}, store, announce)
+        diverged = run_jobs(_missing(prepared, store, root, place), hands, "runs", quiet)
     return Outcome(prepared, diverged)
+
+
+def _engine(workers: int, watch: Watch | None, engine: JobEngine | None, quiet: bool) -> JobEngine:
+    """The engine of a plan, made for so many workers unless one is given."""
+    check_at_least("workers", workers, 1)
+    if watch is not None and (workers > 1 or engine is not None):
+        raise ValueError(f"watch is told about the epochs of one process, got workers={workers}")
+    return engine or (Pool(workers, quiet) if workers > 1 else Serial(watch, quiet))
 
 
 def _announce_change(plan: Plan, store: Store, announce: Callable[[str], None]) -> None:
@@ -397,6 +406,16 @@ def _announce_change(plan: Plan, store: Store, announce: Callable[[str], None]) 
         return
     if before != plan:
         announce(f"the plan of {store.folder} was: {before}; it becomes: {plan}; finished runs stay there")
+
+
+def _announce_teachers(
+    prepared: Prepared, reasons: Mapping[str, str], store: Store, announce: Callable[[str], None]
+) -> None:
+    """Say how good the teachers are, and how many finished runs in the folder other code has made."""
+    for name, teacher in prepared.teachers.items():
+        announce(f"teacher {teacher}; {reasons[name]}" if name in reasons else f"teacher {teacher}")
+    if others := _of_other_code(prepared, store):
+        announce(f"{others} finished runs in {store.folder} are of other code, and are not used")
 
 
 def _missing(prepared: Prepared, store: Store, root: Root, device: str) -> dict[str, Job]:
@@ -439,14 +458,18 @@ def run_jobs(jobs: Mapping[str, Job], engine: JobEngine, unit: str, quiet: bool 
     return diverged
 
 
-def _published(
+def _teachers_at_hand(
     plan: Plan, checkpoints: Mapping[str, str | Path], store: Store, root: Root, device: str
-) -> dict[str, Teacher]:
+) -> tuple[dict[str, Teacher], dict[str, str]]:
+    """The teachers that need no training, and what must be said about those that were chosen, by network."""
     check_checkpoints(plan.teachers, checkpoints)
-    return {
+    given = {
         name: load_published(name, path, plan.scale, store, root=root, device=device)
         for name, path in checkpoints.items()
     }
+    chosen = {name: choose_teacher(name, plan.scale, store, root=root) for name in plan.teachers if name not in given}
+    known = {name: teacher for name, (teacher, _) in chosen.items() if teacher is not None}
+    return {**known, **given}, {name: why for name, (_, why) in chosen.items() if why}
 
 
 def _train_teachers(

@@ -301,13 +301,15 @@ def _cell(prepared: Prepared, row: Row, pair: str, found: Mapping[str, Mapping[s
     plain = last_accuracies(others[0]) if others else {}
     paired = bool(ours.keys() & plain.keys())
     return Cell(
-        pair, row.name, published(row.name, pair),
+        pair,
+        row.name,
+        published(row.name, pair),
         ours=interval(list(ours.values())) if ours else None,
         wanted=len(prepared.plan.seeds_of(row)),
         gain=interval(paired_differences(ours, plain)) if paired else None,
         presentations=interval([record["presentations"] for record in runs.values()]).mean if runs else None,
         comparable=prepared.plan.scale.is_published,
-    )  # fmt: skip
+    )
 
 
 def _plain(cell: Cell) -> dict[str, Any]:
