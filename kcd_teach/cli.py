@@ -18,7 +18,7 @@ Folder = Annotated[
 
 
 def plainly(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn what can go wrong into one line and exit code 2, and an interrupt into 130."""
+    """Turn errors into one line and exit code 2, and an interrupt into 130."""
 
     @functools.wraps(command)
     def wrapped(*arguments: Any, **settings: Any) -> None:
@@ -200,9 +200,11 @@ TeacherEpochs = Annotated[
         "scale (slice: 60); where it says none, the one that the folder has, or as many as a student's."
     ),
 ]
-KeptAnswers = Annotated[
+CacheOption = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--store", help="disk keeps what teachers say for all runs on this machine: faster; off by default."),
+    typer.Option(
+        "--store", help="disk caches the teachers' predictions for all runs on this machine: faster; off by default."
+    ),
 ]
 Precision = Annotated[Optional[str], typer.Option(help="float32 (the default) or bfloat16.")]  # noqa: UP045
 Data = Annotated[Optional[Path], typer.Option("--data", help="Folder of the data set.", readable=False)]  # noqa: UP045
@@ -243,8 +245,8 @@ def _files(checkpoints: list[str] | None) -> dict[str, str]:
     return named
 
 
-def _workforce(engine: str, workers: int | None, address: str | None, per_gpu: int | None) -> dict[str, Any]:
-    """Who does the work, as settings of ``run_plan``."""
+def _engine(engine: str, workers: int | None, address: str | None, per_gpu: int | None) -> dict[str, Any]:
+    """Workers or engine, as settings of ``run_plan``."""
     from kcd_teach.benchmark import Ray
 
     check_choice("engine", engine, ENGINES)
@@ -272,7 +274,7 @@ def doctor(
     dataset: DataSet = None,
     precision: Precision = None,
     teacher_epochs: TeacherEpochs = None,
-    store: KeptAnswers = None,
+    store: CacheOption = None,
     data: Data = None,
     device: Device = None,
     checkpoint: Checkpoints = None,
@@ -361,7 +363,7 @@ def bench(
     dataset: DataSet = None,
     precision: Precision = None,
     teacher_epochs: TeacherEpochs = None,
-    store: KeptAnswers = None,
+    store: CacheOption = None,
     data: Data = None,
     device: Device = None,
     engine: Engine = "local",
@@ -387,7 +389,7 @@ def bench(
         teacher_epochs=teacher_epochs,
         store=store,
     )
-    _run(wanted, folder, _files(checkpoint), data, device, **_workforce(engine, workers, address, per_gpu))
+    _run(wanted, folder, _files(checkpoint), data, device, **_engine(engine, workers, address, per_gpu))
 
 
 @app.command()
@@ -405,7 +407,7 @@ def distill(
     dataset: DataSet = None,
     precision: Precision = None,
     teacher_epochs: TeacherEpochs = None,
-    store: KeptAnswers = None,
+    store: CacheOption = None,
     data: Data = None,
     device: Device = None,
 ) -> None:

@@ -1,4 +1,4 @@
-"""How do notebooks get their outputs? Executed from a clean kernel by one command, never saved from an editor.
+"""Execution of notebooks: their outputs are stored by one command, from a clean kernel, never from an editor.
 
 python -m kcd_teach.notebooks execute NOTEBOOK...      run and store the outputs
 python -m kcd_teach.notebooks tour NOTEBOOK OUT.html   run and write one page that opens anywhere

@@ -28,7 +28,7 @@ REGISTRIES: dict[str, "Registry[Any]"] = {}
 
 @dataclass(frozen=True, eq=False)
 class Entry(Generic[Thing]):
-    """What stands behind a name.
+    """A registered thing, with its origin.
 
     Attributes:
         thing: a class, a function that makes something, or an object.
@@ -75,7 +75,7 @@ class Registry(Generic[Thing]):
 
     @property
     def added(self) -> dict[str, Entry[Thing]]:
-        """What came from outside."""
+        """Entries that were added from outside the package."""
         return {name: entry for name, entry in self._entries.items() if name not in self.known}
 
     def add(

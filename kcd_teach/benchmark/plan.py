@@ -1,4 +1,4 @@
-"""What is to be run? Pairs x rows x seeds at one scale, checked before anything starts."""
+"""Plans: pairs x rows x seeds at one scale, checked before anything starts."""
 
 import dataclasses
 import json
@@ -22,7 +22,7 @@ from kcd_teach.validation import rehearse, smallest_batch
 
 MOST_SEEDS = 10_000
 MOST_NAMED = 4
-"""Pairs, rows and seeds that a plan is described by; more are counted."""
+"""Up to so many pairs, rows or seeds are named when a plan is printed; more are only counted."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ class Prepared:
     own: Mapping[str, str] = dataclasses.field(default_factory=own_code)
 
     def can_name(self, pair: Pair, row: Row) -> bool:
-        """Is the teacher of this cell trained, or does it need none?"""
+        """True if the teacher of this cell is trained, or if it needs none."""
         return not row.method or pair.teacher in self.teachers
 
     def unit(self, pair: Pair, row: Row, seed: int) -> Unit:

@@ -1,4 +1,4 @@
-"""What can be seen of a plan's runs, finished or not? Its pictures by name, for the notebook and ``kcd-teach plot``."""
+"""Pictures of a plan's runs, finished or not, by name, for the notebook and ``kcd-teach plot``."""
 
 from kcd_teach._checks import check_choice
 from kcd_teach.benchmark.curves import (

@@ -1,9 +1,9 @@
-"""What was published? Top-1 accuracy on CIFAR-100 in percent, as printed on the poster of the paper, with its footnotes.
+"""The published table: top-1 accuracy on CIFAR-100 in percent, as printed on the poster of the paper, with its footnotes.
 
 Deltas are those printed, of a condensed row against the same row uncondensed.
 
-Which of our rows is like which published one? A difference means something only where both were made in the same way, as
-far as that is known (:func:`is_like`):
+A difference to one of our rows means something only where both were made in the same way, as far as that is known
+(:func:`is_like`):
 
 - ``Student`` and the plain rows ``KD`` to ``CRD`` are the numbers of RepDistiller, whose recipe, weights and networks
   are ours. Like with like.
@@ -149,7 +149,7 @@ def published(row: str, pair: str) -> Published | None:
 
 
 def is_like(row: str) -> bool:
-    """Were a row's published numbers made in the way in which ours are made, as far as that is known?
+    """True if a row's published numbers were made in the way in which ours are made, as far as that is known.
 
     >>> is_like("KD"), is_like("KC-KD"), is_like("KC-KD@released"), is_like("ReviewKD")
     (True, False, True, False)

@@ -1,4 +1,4 @@
-"""What came out? The published table beside our own runs: Markdown, CSV, rows for a notebook."""
+"""The published table beside our own runs, as Markdown, as CSV and for a notebook."""
 
 import csv
 import io
@@ -46,7 +46,7 @@ class Cell:
         wanted: seeds of the plan.
         gain: condensed minus plain, paired by seed; None for a plain row, or without a common seed.
         presentations: samples shown to the student, mean over the runs; None without a run.
-        comparable: were our runs made with the images, epochs and batches of the published table?
+        comparable: True if our runs were made with the images, epochs and batches of the published table.
     """
 
     pair: str
@@ -67,12 +67,12 @@ class Cell:
 
     @property
     def like(self) -> bool:
-        """Was the published number made in the way in which ours is made, as far as that is known?"""
+        """True if the published number was made in the way in which ours is made, as far as that is known."""
         return self.comparable and self.published is not None and is_like(self.row)
 
     @property
     def unlike(self) -> bool:
-        """Was the published number made in another way than ours, although images and epochs are the same?"""
+        """True if the published number was made in another way than ours, although images and epochs are the same."""
         return self.comparable and self.published is not None and not self.like
 
     @property
@@ -102,12 +102,12 @@ class BenchmarkTable:
     Attributes:
         prepared: the plan and its teachers.
         cells: by name of the row, then of the pair, in the plan's order.
-        places: where it was computed, device and version of torch.
+        environments: in which it was computed, device and version of torch.
     """
 
     prepared: Prepared
     cells: Mapping[str, Mapping[str, Cell]]
-    places: tuple[str, ...] = ()
+    environments: tuple[str, ...] = ()
 
     @property
     def runs(self) -> int:
@@ -116,7 +116,7 @@ class BenchmarkTable:
 
     @property
     def apart(self) -> str:
-        """Why our numbers cannot be compared with the published ones, a sentence; empty where they can."""
+        """The reason why our numbers cannot be compared with the published ones; empty where they can."""
         scale = self.prepared.plan.scale
         if scale.is_published:
             return ""
@@ -127,8 +127,10 @@ class BenchmarkTable:
 
     @property
     def mingled(self) -> str:
-        """That the runs come from more than one place, a sentence, as their results differ a little; else empty."""
-        return f"Computed in {len(self.places)} kinds of places: {'; '.join(self.places)}." if self.places[1:] else ""
+        """That the runs come from several environments, a sentence, as their results differ a little; else empty."""
+        if len(self.environments) < 2:
+            return ""
+        return f"Computed in {len(self.environments)} environments: {'; '.join(self.environments)}."
 
     @property
     def circumstances(self) -> list[str]:
@@ -146,7 +148,7 @@ class BenchmarkTable:
         if scale.precision != "float32":
             found.append(f"Our networks were run in {scale.precision}; the published recipe has float32.")
         if scale.store != "off":
-            found.append("Our teachers' answers were kept, and rounded to half precision; the published ones were not.")
+            found.append("Our teachers' predictions were cached in half precision; the published ones were not.")
         return found
 
     @property
@@ -164,7 +166,7 @@ class BenchmarkTable:
 
     @property
     def has_unlike(self) -> bool:
-        """Does any of our runs stand beside a published number that was made in another way?"""
+        """True if any of our runs stands beside a published number that was made in another way."""
         return any(cell.unlike and cell.ours is not None for row in self.cells.values() for cell in row.values())
 
     def unlike(self) -> dict[str, tuple[str, ...]]:
@@ -283,14 +285,13 @@ def make_table(prepared: Prepared, store: Store) -> BenchmarkTable:
     cells = {
         row.name: {pair: _cell(prepared, row, pair, found) for pair in found[row.name]} for row in prepared.plan.rows
     }
-    places = (
-        place for pairs in found.values() for runs in pairs.values() for run in runs.values() for place in _of(run)
-    )
-    return BenchmarkTable(prepared, cells, tuple(sorted(set(places))))
+    runs = [run for pairs in found.values() for by_seed in pairs.values() for run in by_seed.values()]
+    environments = {environment for run in runs for environment in _environments(run)}
+    return BenchmarkTable(prepared, cells, tuple(sorted(environments)))
 
 
-def _of(run: Record) -> list[str]:
-    """Where a run was computed; older records name only the place where it ended."""
+def _environments(run: Record) -> list[str]:
+    """The environments in which a run was computed; older records name only the one in which it ended."""
     return list(run["places"]) if "places" in run else [f"{run['device']}, torch {run['versions']['torch']}"]
 
 
