@@ -372,7 +372,7 @@ def bench(
 ) -> None:
     """Run what is missing of a plan and print its table; teachers that are missing are trained first.
 
-    A folder remembers its plan: what is not said is as it was there, and without options that plan goes on.
+    A folder remembers its plan: an option that is not given stays as it was there, and without any that plan goes on.
     """
     wanted = _plan(
         folder,
@@ -485,8 +485,8 @@ def _run(
         typer.echo(f"student {kept[0]}")
     elif kept:
         typer.echo(f"{len(kept)} students are in {store.folder / 'students'}, named by pair, row and seed")
-    for name, said in outcome.diverged.items():
-        typer.echo(f"not stored: {name}: {said}", err=True)
+    for name, error in outcome.diverged.items():
+        typer.echo(f"not stored: {name}: {error}", err=True)
     if outcome.diverged:
         raise typer.Exit(1)
 

@@ -1,6 +1,6 @@
 """Hashes and probes of images, networks and code, so that what belongs to different ones is never mixed up.
 
-Nothing here is remembered by the identity of an object: what was changed in place has another fingerprint.
+Nothing here is cached by the identity of an object: one that was changed in place has another fingerprint.
 """
 
 import ast

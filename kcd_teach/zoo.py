@@ -16,7 +16,7 @@ BEGIN, END = "<!-- zoo: python -m kcd_teach.zoo -->", "<!-- end of zoo -->"
 
 
 def family_of(method: str) -> str:
-    """What a method compares, as its class says, or else as what it needs says."""
+    """What a method compares: ``compares`` of its class, or else features or logits, whichever it needs."""
     cls = distiller_class(method)
     return cls.compares or ("features" if cls.needs.features else "logits")
 

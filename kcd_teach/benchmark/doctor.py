@@ -273,7 +273,7 @@ def examine(
     check_checkpoints(plan.teachers, checkpoints)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     yield _versions()
-    yield (place := _device(device, plan.scale))
+    yield (ready := _device(device, plan.scale))
     try:
         dataset = plan.scale.images(root)
     except (ValueError, RuntimeError, OSError) as error:
@@ -283,7 +283,7 @@ def examine(
     yield _room(plan, dataset, Path(folder), workers)
     yield from _batches(plan, dataset)
     yield from _teachers(plan, Path(folder), root, checkpoints)
-    if probing and place.fine:
+    if probing and ready.fine:
         yield _time(plan, dataset, workers, device, price)
 
 

@@ -275,7 +275,7 @@ class FileNotLoaded(ValueError):  # noqa: N818
 
 
 def _check_files(path: Path, content: Mapping[str, Any]) -> None:
-    """Raise unless what a plan names is registered; its files are not run just because it says so."""
+    """Raise unless what a plan names is registered; its files are not run just because it names them."""
     known = {f"{origin.kind} {origin.name}" for origin in origins()}
     if set(content.get("registered", ())) - known:
         missing = content["files"]

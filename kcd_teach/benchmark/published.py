@@ -54,7 +54,7 @@ NOTES = {
         "its preset says, and joins that to the method in our own way."
     ),
 }
-"""What must be said beside some of the numbers."""
+"""Notes on some of the numbers."""
 
 STUDENT_BASELINES = {"W40-2>W40-1": 71.98}
 """Student accuracies to use where the printed one is doubtful, note (a)."""
@@ -161,7 +161,7 @@ def is_like(row: str) -> bool:
 
 
 def row_notes(row: str) -> tuple[str, ...]:
-    """What must be said beside all numbers of a row, keys of :data:`NOTES` in their order.
+    """Notes on all numbers of a row, keys of :data:`NOTES` in their order.
 
     >>> row_notes("KC-PKT"), row_notes("KC-PKT@released"), row_notes("KC-WCoRD"), row_notes("KD")
     (('e', 'j'), ('j',), ('f',), ())
@@ -175,7 +175,7 @@ def row_notes(row: str) -> tuple[str, ...]:
 
 
 def cell_notes(row: str, pair: str) -> tuple[str, ...]:
-    """What must be said beside one number alone, keys of :data:`NOTES` in their order."""
+    """Notes on one number alone, keys of :data:`NOTES` in their order."""
     printed, method = published(row, pair), row.partition("@")[0].removeprefix("KC-")
     weight = _WEIGHT_NOTES.get(pair, "") if method == "ReviewKD" else ""
     return tuple(sorted({*(printed.note if printed else ""), *weight}))

@@ -459,7 +459,7 @@ def run_jobs(jobs: Mapping[str, Job], engine: JobEngine, unit: str, quiet: bool 
 def _teachers_at_hand(
     plan: Plan, checkpoints: Mapping[str, str | Path], store: Store, root: Root, device: str
 ) -> tuple[dict[str, Teacher], dict[str, str]]:
-    """The teachers that need no training, and what must be said about those that were chosen, by network."""
+    """The teachers that need no training, and remarks on how teachers were chosen, by network."""
     check_checkpoints(plan.teachers, checkpoints)
     given = {
         name: load_published(name, path, plan.scale, store, root=root, device=device)
@@ -476,8 +476,8 @@ def _train_teachers(
     jobs: dict[str, Job] = {
         name: partial(_teacher_is_ready, name, plan.scale, store.folder, root=root, device=device) for name in names
     }
-    for name, said in run_jobs(jobs, engine, "teachers", quiet).items():
-        raise FloatingPointError(f"teacher {name} cannot be trained: {said}")
+    for name, error in run_jobs(jobs, engine, "teachers", quiet).items():
+        raise FloatingPointError(f"teacher {name} cannot be trained: {error}")
     found = {name: train_teacher(name, plan.scale, store, root=root, device=device) for name in names}
     return {name: teacher for name, teacher in found.items() if teacher is not None}
 

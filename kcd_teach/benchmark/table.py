@@ -97,7 +97,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class BenchmarkTable:
-    """All cells of a plan, and what must be said beside them.
+    """All cells of a plan, and the notes on them.
 
     Attributes:
         prepared: the plan and its teachers.

@@ -146,7 +146,7 @@ class RunPanel:
             raise KeyboardInterrupt("stopped between epochs")
 
     def _progress(self, title: str, run: Distillation) -> str:
-        """Where the run is, and how much longer it and the plan take, as far as that can be told."""
+        """How far the run is, and the time that it and the plan still need, where that can be estimated."""
         said = f", {100 * run.reports[-1].test_accuracy:.1f} %" if run.reports else ""
         texts = [f"{title}: epoch {run.epoch} of {run.recipe.epochs}{said}"]
         if self._missing is None and not title.startswith("teacher "):
@@ -210,5 +210,5 @@ def _missing(prepared: Prepared, store: Store) -> int:
 def _summary(outcome: Outcome, store: Store) -> str:
     runs = len(outcome.prepared.units())
     stored = runs - _missing(outcome.prepared, store)
-    diverged = "".join(f"; {name}: {said}" for name, said in outcome.diverged.items())
+    diverged = "".join(f"; {name}: {error}" for name, error in outcome.diverged.items())
     return f"done: {stored} of {runs} runs are stored{diverged}"
