@@ -228,6 +228,19 @@ Checkpoints = Annotated[
 ]
 
 
+def _changes(
+    epochs: int | None,
+    per_class: int | None,
+    classes: int | None,
+    dataset: str | None,
+    precision: str | None,
+    teacher_epochs: int | None,
+    store: str | None,
+) -> dict[str, Any]:
+    """What the options change of a scale; None where they leave it."""
+    return dict(locals())
+
+
 def _scale(name: str, **changes: Any) -> Any:
     from kcd_teach.benchmark import find_scale
 
@@ -284,21 +297,8 @@ def doctor(
     """Say whether this machine is ready for a plan: device, memory, data, disk, teachers, and how long it takes."""
     from kcd_teach.benchmark import examine
 
-    wanted = _plan(
-        folder,
-        plan,
-        pair,
-        row,
-        seeds,
-        scale,
-        epochs=epochs,
-        per_class=per_class,
-        classes=classes,
-        dataset=dataset,
-        precision=precision,
-        teacher_epochs=teacher_epochs,
-        store=store,
-    )
+    changes = _changes(epochs, per_class, classes, dataset, precision, teacher_epochs, store)
+    wanted = _plan(folder, plan, pair, row, seeds, scale, changes)
     fine = True
     for finding in examine(
         wanted,
@@ -374,21 +374,8 @@ def bench(
 
     A folder remembers its plan: an option that is not given stays as it was there, and without any that plan goes on.
     """
-    wanted = _plan(
-        folder,
-        plan,
-        pair,
-        row,
-        seeds,
-        scale,
-        epochs=epochs,
-        per_class=per_class,
-        classes=classes,
-        dataset=dataset,
-        precision=precision,
-        teacher_epochs=teacher_epochs,
-        store=store,
-    )
+    changes = _changes(epochs, per_class, classes, dataset, precision, teacher_epochs, store)
+    wanted = _plan(folder, plan, pair, row, seeds, scale, changes)
     _run(wanted, folder, _files(checkpoint), data, device, **_engine(engine, workers, address, per_gpu))
 
 
@@ -414,17 +401,9 @@ def distill(
     """Train one student: a single cell and seed of the table. The plan of the folder stays as it is."""
     from kcd_teach.benchmark import make_plan
 
-    changed = _scale(
-        scale,
-        epochs=epochs,
-        per_class=per_class,
-        classes=classes,
-        dataset=dataset,
-        precision=precision,
-        teacher_epochs=teacher_epochs,
-        store=store,
-    )
-    _run(make_plan([pair], [row], [seed], changed), folder, _files(checkpoint), data, device, remember=False)
+    changes = _changes(epochs, per_class, classes, dataset, precision, teacher_epochs, store)
+    wanted = make_plan([pair], [row], [seed], _scale(scale, **changes))
+    _run(wanted, folder, _files(checkpoint), data, device, remember=False)
 
 
 def _plan(
@@ -434,12 +413,9 @@ def _plan(
     rows: list[str] | None,
     seeds: int | None,
     scale: str | None,
-    **changes: Any,
+    changes: dict[str, Any],
 ) -> Any:
-    """What is wanted: what the options say, and for the rest a stored plan, else what the folder was last used for.
-
-    Without either, it is all of the table.
-    """
+    """The plan of the options; the rest is that of a stored study, or of the folder, or else all of the table."""
     from kcd_teach.benchmark import Prepared, Store, find_plan, make_plan
 
     plan = make_plan(
