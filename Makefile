@@ -40,11 +40,11 @@ bench: $(VENV)/.test               ## measure speed (by hand; prints ratios)
 	$(PY) -m tests.benchmarks.engine
 
 studies: $(VENV)/.test             ## repeat every stored measurement (two to three hours on two cores)
-	$(PY) -m kcd_teach.traces teacher
+	$(PY) -m kcd_teach.lessons.measurements teacher
 	for study in students students-10k methods engine; do \
 		$(PY) -m kcd_teach.cli bench --plan $$study --folder runs/$$study --workers 2 || exit 1; done
-	$(PY) -m kcd_teach.method_costs
-	$(PY) -m kcd_teach.traces
+	$(PY) -m kcd_teach.lessons.measurements costs
+	$(PY) -m kcd_teach.lessons.measurements traces
 
 develop: $(VENV)/.dev              ## set up what work on the package needs
 

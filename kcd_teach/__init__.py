@@ -8,7 +8,6 @@
 - :mod:`kcd_teach.knowledge`: the teacher's outputs, computed or cached
 - :mod:`kcd_teach.recipe`: the optimiser, the device and the precision
 - :mod:`kcd_teach.checkpoints`: saving and resuming
-- :mod:`kcd_teach.traces`: a student's predictions, recorded epoch by epoch
 - :mod:`kcd_teach.figures`, :mod:`kcd_teach.widgets`, :mod:`kcd_teach.lessons`: the pictures, instruments and exercises of
   the course
 - :mod:`kcd_teach.benchmark`: many runs, their records and tables

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from kcd_teach._checks import check_at_least, check_between
 from kcd_teach._files import obstacle, written_whole
-from kcd_teach.registry import Registry
+from kcd_teach.registry import Registry, also_decorates
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels", "classes")
 
@@ -183,18 +183,8 @@ def list_datasets() -> list[str]:
     return list(DATASETS)
 
 
-Loader = TypeVar("Loader", bound=Callable[..., Dataset] | Dataset)
-
-
-@overload
-def register_dataset(name: str, loader: None = None) -> Callable[[Loader], Loader]: ...
-
-
-@overload
-def register_dataset(name: str, loader: Loader) -> Loader: ...
-
-
-def register_dataset(name: str, loader: Loader | None = None) -> Loader | Callable[[Loader], Loader]:
+@also_decorates
+def register_dataset(name: str, loader: Callable[..., Dataset] | Dataset) -> None:
     """Give images of your own a name, for :func:`load_dataset` and ``--dataset``; call it, or write it above a function.
 
     Args:
@@ -208,14 +198,9 @@ def register_dataset(name: str, loader: Loader | None = None) -> Loader | Callab
         TypeError: neither a data set nor a function.
         ValueError: a name that is in use or cannot be used.
     """
-
-    def add(given: Loader) -> Loader:
-        if not isinstance(given, Dataset) and not callable(given):
-            raise TypeError(f"loader must be a Dataset or a function that returns one, got {type(given).__name__}")
-        DATASETS.add(name, given)
-        return given
-
-    return add if loader is None else add(loader)
+    if not isinstance(loader, Dataset) and not callable(loader):
+        raise TypeError(f"loader must be a Dataset or a function that returns one, got {type(loader).__name__}")
+    DATASETS.add(name, loader)
 
 
 def load_dataset(name: str, root: str | os.PathLike[str] | None = None) -> Dataset:

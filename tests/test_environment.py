@@ -155,7 +155,7 @@ def test_a_user_without_a_home_distils_with_answers_on_disk(mine, become, enviro
     with Commands(become, **PLAIN, **environment, TMPDIR=str(mine / "tmp")) as run:
         said = run("doctor", *choice, folder=mine)
         assert all(line.startswith("ok") for line in said.splitlines())
-        assert f"in {kept} for kept answers" in said
+        assert f"in {kept} for cached predictions" in said
         assert not kept.exists()
         assert "1 of 1 runs" in run("distill", *choice, folder=mine)
         assert len(list(kept.glob("*.npy"))) == 2

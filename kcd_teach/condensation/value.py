@@ -5,14 +5,13 @@ import hashlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar, overload
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from kcd_teach._checks import NotFinite, check_choice, check_ids, check_logits
-from kcd_teach.registry import Registry
+from kcd_teach.registry import Registry, also_decorates
 
 
 def prediction_entropy(logits: Tensor) -> Tensor:
@@ -193,22 +192,8 @@ def list_values() -> list[str]:
     return list(VALUES)
 
 
-Measure = TypeVar("Measure", bound=ValueMeasure | Callable[..., Tensor])
-
-
-@overload
-def register_value(
-    name: str, measure: None = None, combine: str | Combine = "mean"
-) -> Callable[[Measure], Measure]: ...
-
-
-@overload
-def register_value(name: str, measure: Measure, combine: str | Combine = "mean") -> Measure: ...
-
-
-def register_value(
-    name: str, measure: Measure | None = None, combine: str | Combine = "mean"
-) -> Measure | Callable[[Measure], Measure]:
+@also_decorates
+def register_value(name: str, measure: ValueMeasure | Callable[..., Tensor], combine: str | Combine = "mean") -> None:
     """Give a value measure of your own a name; call it, or write ``@register_value("NAME")`` above a function.
 
     Args:
@@ -222,14 +207,9 @@ def register_value(
     Raises:
         TypeError, ValueError: see :class:`ValueMeasure`; a name that is in use.
     """
-
-    def add(given: Measure) -> Measure:
-        made = given if isinstance(given, ValueMeasure) else ValueMeasure(given, combine)
-        settings = {"combine": made.combine if isinstance(made.combine, str) else "its own"}
-        VALUES.add(name, dataclasses.replace(made, name=name), settings=settings, code=[made.observe, made.combine])
-        return given
-
-    return add if measure is None else add(measure)
+    made = measure if isinstance(measure, ValueMeasure) else ValueMeasure(measure, combine)
+    settings = {"combine": made.combine if isinstance(made.combine, str) else "its own"}
+    VALUES.add(name, dataclasses.replace(made, name=name), settings=settings, code=[made.observe, made.combine])
 
 
 def find_value(value: str | ValueMeasure | Callable[..., Tensor]) -> ValueMeasure:

@@ -1,4 +1,4 @@
-"""The visual language of the course, and the pictures that several places show; arrays in, :class:`Picture` out.
+"""The visual language of the course, and the pictures that several lessons and commands show; arrays in, :class:`Picture` out.
 
 A picture that only one notebook shows is in that notebook's module of :mod:`kcd_teach.lessons`.
 """

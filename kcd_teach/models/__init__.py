@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar, cast, overload
+from typing import cast
 
 import torch
 from torch import nn
@@ -18,7 +18,7 @@ from kcd_teach.models.shufflenetv2 import ShuffleV2
 from kcd_teach.models.vgg import VGG
 from kcd_teach.models.weights import TEACHER, load_checkpoint, load_teacher, save_weights
 from kcd_teach.models.wide_resnet import WideResNet
-from kcd_teach.registry import Registry
+from kcd_teach.registry import Registry, also_decorates
 
 __all__ = [
     "TEACHER",
@@ -66,23 +66,14 @@ MODELS: Registry[Callable[..., nn.Module]] = Registry(
     },
 )
 
-Factory = TypeVar("Factory", bound=Callable[..., nn.Module])
-
 
 def list_models() -> list[str]:
     """Names that :func:`create_model` knows."""
     return list(MODELS)
 
 
-@overload
-def register_model(name: str, factory: None = None) -> Callable[[Factory], Factory]: ...
-
-
-@overload
-def register_model(name: str, factory: Factory) -> Factory: ...
-
-
-def register_model(name: str, factory: Factory | None = None) -> Factory | Callable[[Factory], Factory]:
+@also_decorates
+def register_model(name: str, factory: Callable[..., nn.Module]) -> None:
     """Give a network of your own a name, for ``TEACHER>STUDENT``; call it, or write it above a class or function.
 
     Args:
@@ -97,14 +88,9 @@ def register_model(name: str, factory: Factory | None = None) -> Factory | Calla
         TypeError: a factory that cannot be called.
         ValueError: a name that is in use or cannot be used.
     """
-
-    def add(made_by: Factory) -> Factory:
-        if not callable(made_by) or isinstance(made_by, nn.Module):
-            raise TypeError(f"factory must be a class or a function that makes a network, got {made_by!r}")
-        MODELS.add(name, made_by)
-        return made_by
-
-    return add if factory is None else add(factory)
+    if not callable(factory) or isinstance(factory, nn.Module):
+        raise TypeError(f"factory must be a class or a function that makes a network, got {factory!r}")
+    MODELS.add(name, factory)
 
 
 def create_model(name: str, num_classes: int = 100, in_channels: int = 3, seed: int | None = None) -> nn.Module:

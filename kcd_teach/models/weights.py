@@ -57,7 +57,7 @@ def save_weights(model: nn.Module, path: Path, about: Mapping[str, str] | None =
 def load_teacher(dataset: Dataset) -> nn.Module:
     """The course's teacher for the bundled images, trained, in eval mode.
 
-    Its weights were made by ``python -m kcd_teach.traces teacher``, which also stored its measured accuracy.
+    Its weights were made by ``python -m kcd_teach.lessons.measurements teacher``, which also stored its accuracy.
     """
     from kcd_teach.models import create_model
 
