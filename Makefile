@@ -6,9 +6,9 @@ ROOT   := $(if $(filter 0,$(shell id -u)),--allow-root)
 # Tests run side by side in so many processes of one thread each; all tests of a file, and all cells of a notebook, in one.
 WORKERS ?= 2
 PYTEST := $(PY) -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
-# What KCD is, and the loop that it changes.
-HEART  := tests/condensation tests/distillers/test_kd.py tests/test_views.py tests/test_batches.py \
-          tests/test_training.py tests/test_loop_oracle.py tests/test_resuming.py
+# What KCD is, and the loop that it changes; the longest first, so that no process waits for another.
+HEART  := tests/test_resuming.py tests/test_training.py tests/test_loop_oracle.py tests/condensation \
+          tests/distillers/test_kd.py tests/test_views.py tests/test_batches.py
 
 .PHONY: help lab quick test lint tour notebooks bench studies develop lock clean
 
