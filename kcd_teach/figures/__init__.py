@@ -13,6 +13,7 @@ from kcd_teach.figures.samples import (
     agreement,
     draw_prediction,
     image_rows,
+    labelled_rows,
     scatter,
     show_image,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "differences_to",
     "draw_prediction",
     "image_rows",
+    "labelled_rows",
     "learning_curves",
     "new_figure",
     "new_mosaic",
