@@ -6,9 +6,9 @@ ROOT   := $(if $(filter 0,$(shell id -u)),--allow-root)
 # Tests run side by side in so many processes of one thread each; all tests of a file, and all cells of a notebook, in one.
 WORKERS ?= 2
 PYTEST := $(PY) -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
-# What KCD is, and the loop that it changes.
-HEART  := tests/condensation tests/distillers/test_kd.py tests/test_views.py tests/test_batches.py \
-          tests/test_training.py tests/test_loop_oracle.py tests/test_resuming.py
+# What KCD is, and the loop that it changes; the longest first, so that no process waits for another.
+HEART  := tests/test_resuming.py tests/test_training.py tests/test_loop_oracle.py tests/condensation \
+          tests/distillers/test_kd.py tests/test_views.py tests/test_batches.py
 
 .PHONY: help lab quick test lint tour notebooks bench studies develop lock clean
 
@@ -40,11 +40,11 @@ bench: $(VENV)/.test               ## measure speed (by hand; prints ratios)
 	$(PY) -m tests.benchmarks.engine
 
 studies: $(VENV)/.test             ## repeat every stored measurement (two to three hours on two cores)
-	$(PY) -m kcd_teach.traces teacher
+	$(PY) -m kcd_teach.lessons.measurements teacher
 	for study in students students-10k methods engine; do \
 		$(PY) -m kcd_teach.cli bench --plan $$study --folder runs/$$study --workers 2 || exit 1; done
-	$(PY) -m kcd_teach.method_costs
-	$(PY) -m kcd_teach.traces
+	$(PY) -m kcd_teach.lessons.measurements costs
+	$(PY) -m kcd_teach.lessons.measurements traces
 
 develop: $(VENV)/.dev              ## set up what work on the package needs
 

@@ -1,17 +1,16 @@
 """Learn Knowledge Condensation Distillation by running it (Li et al., ECCV 2022, arXiv 2207.05409).
 
-- :mod:`kcd_teach.datasets`: which images?
-- :mod:`kcd_teach.views`, :mod:`kcd_teach.views`: which view of them, and which come next?
-- :mod:`kcd_teach.models`: who teaches, who learns?
-- :mod:`kcd_teach.knowledge`, :mod:`kcd_teach.knowledge`: what does the teacher say, and where is it kept?
-- :mod:`kcd_teach.recipe`: on which device, in which precision?
-- :mod:`kcd_teach.distillers`: how is knowledge moved?
-- :mod:`kcd_teach.distillers.base`: what do a method and the training loop say to each other?
-- :mod:`kcd_teach.condensation`: which knowledge moves? (this is KCD)
-- :mod:`kcd_teach.training`: the loop in which they meet
-- :mod:`kcd_teach.traces`: what did a student say, epoch by epoch?
-- :mod:`kcd_teach.figures`, :mod:`kcd_teach.widgets`: what does it look like, and what if?
-- :mod:`kcd_teach.lessons`: the exercises, predictions and pictures of each notebook
+- :mod:`kcd_teach.condensation`: which samples are distilled, decided stage by stage (this is KCD)
+- :mod:`kcd_teach.training`: the loop in which all parts meet
+- :mod:`kcd_teach.distillers`: the methods of distillation; :mod:`~kcd_teach.distillers.base` is their common frame
+- :mod:`kcd_teach.models`: the networks
+- :mod:`kcd_teach.datasets`, :mod:`kcd_teach.views`: the images, their crops, flips and mixtures, and batches of them
+- :mod:`kcd_teach.knowledge`: the teacher's outputs, computed or cached
+- :mod:`kcd_teach.recipe`: the optimiser, the device and the precision
+- :mod:`kcd_teach.checkpoints`: saving and resuming
+- :mod:`kcd_teach.figures`, :mod:`kcd_teach.widgets`, :mod:`kcd_teach.lessons`: the pictures, instruments and exercises of
+  the course
+- :mod:`kcd_teach.benchmark`: many runs, their records and tables
 """
 
 __version__ = "0.1.0"

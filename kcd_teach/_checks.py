@@ -1,4 +1,4 @@
-"""Is this argument allowed? Errors that name the argument, the value seen and what is allowed."""
+"""Checks of arguments, whose errors name the argument, the value seen and what is allowed."""
 
 import difflib
 import math
@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 
-def check_choice(argument: str, value: object, allowed: Iterable[str]) -> None:
-    """Raise ValueError, with the nearest allowed name, unless ``value`` is one of ``allowed``."""
+def check_choice(argument: str, value: str, allowed: Iterable[str]) -> str:
+    """A name as it is; raises ValueError, with the nearest allowed name, unless it is one of ``allowed``."""
     names = list(allowed)
     if value in names:
-        return
+        return value
     nearest = difflib.get_close_matches(str(value), names, n=1, cutoff=0.4)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
     raise ValueError(f"{argument}={value!r} is unknown{hint} Known: {', '.join(names)}")
@@ -47,7 +47,7 @@ def check_at_most(argument: str, value: int, most: int) -> int:
 
 
 def check_device(device: str) -> None:
-    """Raise ValueError unless ``device`` is a place to compute that this machine has."""
+    """Raise ValueError unless ``device`` is a device that this machine has."""
     if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
         raise ValueError(f"device must be 'cpu', 'cuda' or 'cuda:N', got {device!r}")
     number, count = int(device.partition(":")[2] or 0), torch.cuda.device_count()

@@ -26,7 +26,7 @@ SIGNS = {
     "≤": "<=",
     "…": "...",
 }
-"""What stands for a sign where the output cannot show it; any other one becomes a question mark."""
+"""Replacements for signs that the output cannot show; any other one becomes a question mark."""
 
 
 class UnusableCheckpoint(ValueError):  # noqa: N818
@@ -34,7 +34,7 @@ class UnusableCheckpoint(ValueError):  # noqa: N818
 
 
 def obstacle(folder: Path) -> str:
-    """Why nothing can be written in a folder, which need not be there yet, in words; nothing if it can."""
+    """The reason why a folder, which need not exist yet, cannot be written to, in words; empty if it can."""
     folder = folder.absolute()
     existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))  # noqa: PTH110  never raises
     if not existing.is_dir():
@@ -110,7 +110,7 @@ def _begins_as_zip(path: Path) -> bool:
 
 
 def speak_anywhere() -> None:
-    """Let nothing that is printed fail for want of a sign in the encoding of the output, as cp1252 of older Windows."""
+    """Print a replacement for each sign that the encoding of the output lacks, as cp1252 of older Windows does."""
     codecs.register_error("kcd_teach", _instead)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

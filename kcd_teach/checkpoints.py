@@ -1,4 +1,4 @@
-"""How a run survives its process: how far it is, what it belongs to, the file that keeps both, and stops between batches."""
+"""Checkpoints: the progress of a run, its identity, the file that holds both, and interrupts between two batches."""
 
 import contextlib
 import dataclasses
@@ -40,7 +40,7 @@ def stop_between_batches(asked: threading.Event) -> Iterator[None]:
     """Turn an interrupt (Ctrl-C, or the square button of a notebook) into a flag that is read between batches.
 
     Args:
-        asked: set when an interrupt comes. A second interrupt strikes at once. Outside the main thread, where signals
+        asked: set when an interrupt comes. A second interrupt takes effect at once. Outside the main thread, where signals
             cannot be caught, nothing is changed.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -63,23 +63,24 @@ class Stateful(Protocol):
     """A part of a run that can be saved and restored."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything it needs to go on, as tensors and plain values."""
+        """Everything it needs to continue, as tensors and plain values."""
 
     def load_state_dict(self, state: Any) -> Any:
-        """Go on from there."""
+        """Continue from that state."""
 
 
 class Progress:
-    """How far a run is.
+    """The progress of a run.
 
     Attributes:
         reports: of all finished epochs, also of those before a resume.
-        epoch: finished epochs.
-        batches: finished batches of the epoch that is under way.
+        epoch: number of finished epochs.
+        batches: number of finished batches in the current epoch.
         presentations: samples shown since the start, all epochs together.
-        loss: sum of the losses of the epoch under way, over samples, float64 on the device, which is not waited for.
+        loss: sum of the losses of the current epoch, over samples, float64 on the device, which is not waited for.
         seconds: computing since the start, all processes together.
-        places: where all processes that worked on it compute, to the last bit; only in one place resuming is exact.
+        places: environments (device, threads, version of torch) of all processes that worked on it; resuming is exact,
+            to the last bit, only within one environment.
     """
 
     def __init__(self, device: torch.device, place: str) -> None:
@@ -90,7 +91,7 @@ class Progress:
         self.seconds, self._clock = 0.0, time.perf_counter()
 
     def start_clock(self) -> None:
-        """Time that passed before is not counted."""
+        """Begin to measure: the time until now is not counted."""
         self._clock = time.perf_counter()
 
     def tick(self) -> None:
@@ -99,7 +100,7 @@ class Progress:
         self.seconds, self._clock = self.seconds + now - self._clock, now
 
     def next_epoch(self) -> None:
-        """Begin to count batches and losses anew."""
+        """Set the counters of the current epoch, batches and loss, to zero."""
         self.batches, self.loss = 0, torch.zeros_like(self.loss)
 
     def state_dict(self) -> dict[str, Any]:
@@ -113,7 +114,7 @@ class Progress:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See :class:`Stateful`; this process is added to the places."""
+        """See :class:`Stateful`; the environment of this process is added to the saved ones."""
         self.places = [*(place for place in state["places"] if place not in self.places), *self.places]
         self.reports = [EpochReport(**report) for report in state["reports"]]
         self.epoch, self.batches, self.presentations = state["counts"]
@@ -122,7 +123,7 @@ class Progress:
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
-    """What a run's result depends on: a checkpoint is continued only if all of it is the same.
+    """All that a run's result depends on: a checkpoint is continued only if all of it is the same.
 
     Attributes:
         student, dataset, knowledge, distiller, condenser, recipe, seed: the parts of the run, at its beginning.
@@ -138,7 +139,7 @@ class Identity:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The part of it that can be read."""
+        """The readable part, as plain values."""
         return {
             "dataset": f"{self.dataset.name}, {len(self.dataset.train_images)} images",
             "student": type(self.student).__name__,
@@ -151,47 +152,43 @@ class Identity:
 
     @cached_property
     def hashes(self) -> dict[str, str]:
-        """Of the images, of the teacher's weights and of all code."""
+        """Hashes of the images, of the teacher's weights and of all code."""
+        used = getattr(self.condenser, "measure", None)
+        measure = () if used is None else (used.observe, used.combine)
         return {
             "hash of the images": fingerprint_of(self.dataset),
             "hash of the teacher": "" if self.knowledge is None else hash_of(self.knowledge.teacher),
             "precision of the teacher": "" if self.knowledge is None else self.knowledge.precision,
             "hash of the student's code": make_of(self.student),
             "hash of the distiller's code": make_of(self.distiller),
-            "hash of the condenser's code": code_of(self.condenser, *self._measure),
+            "hash of the condenser's code": code_of(self.condenser, *measure),
             "hash of this package's code": code_fingerprint(),
         }
 
-    @property
-    def _measure(self) -> tuple[object, ...]:
-        """What decides on the value of a sample, as far as it is not known by the condenser's class."""
-        measure = getattr(self.condenser, "measure", None)
-        return () if measure is None else (measure.observe, measure.combine)
-
     @cached_property
-    def teacher_answers(self) -> list[Tensor]:
-        """What the teacher says about a few images, by which it is recognised; empty without a teacher."""
+    def teacher_outputs(self) -> list[Tensor]:
+        """The teacher's outputs for a few images, by which it is recognised; empty without a teacher."""
         if self.knowledge is None:
             return []
         try:
             teacher = self.knowledge.rehearsing().teacher
-        except Exception:  # a network that cannot be copied is asked itself
+        except Exception:  # a network that cannot be copied is run itself
             teacher = self.knowledge.teacher
         return probe(teacher, self.dataset, self.distiller.needs.features)
 
     @property
-    def student_answers(self) -> list[Tensor]:
-        """What the student says about them now."""
+    def student_outputs(self) -> list[Tensor]:
+        """The student's outputs for the same images, as it is now."""
         return probe(self.student, self.dataset)
 
 
 class SavedRun:
-    """A run as it is saved to a file, and restored from it.
+    """The checkpoint of a run: saves its parts to a file, and restores them from it.
 
     Args:
-        file: where it is saved; ``None`` saves nothing.
-        identity: what the run is.
-        parts: what it consists of, by name.
+        file: of the checkpoint; ``None`` saves nothing.
+        identity: of the run, which a checkpoint must have to be continued.
+        parts: of the run, by name.
 
     Attributes:
         file, identity: see above.
@@ -207,9 +204,9 @@ class SavedRun:
             write_state(self.file, self.state_dict())
 
     def begin(self) -> None:
-        """Go on from the file if it is there; else write it.
+        """Continue from the file if it exists; otherwise write it.
 
-        A place that cannot be written to, or a state that could not be read again, fails here and not after hours.
+        A file that cannot be written, or a state that could not be read again, fails here and not after hours.
         """
         if self.file is None:
             return
@@ -220,18 +217,18 @@ class SavedRun:
             read_state(self.file, "a part of this run keeps in its state_dict what is neither tensor nor plain value")
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that is needed to go on exactly from here, as tensors and plain values."""
+        """Everything that is needed to continue exactly from here, as tensors and plain values."""
         return {
             "config": self.identity.config,
             "origin": self.identity.hashes,
             "first weights": self._first_weights,
-            "teacher's answers": self.identity.teacher_answers,
-            "student's answers": self.identity.student_answers,
+            "teacher's answers": self.identity.teacher_outputs,
+            "student's answers": self.identity.student_outputs,
             **{name: part.state_dict() for name, part in self._parts.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`; raises UnusableCheckpoint, a ValueError, if that was another run or none."""
+        """Continue from :meth:`state_dict`; raises UnusableCheckpoint, a ValueError, if it is not of this very run."""
         if missing := self.state_dict().keys() - state.keys():
             raise UnusableCheckpoint(f"this is not the checkpoint of a run; it lacks {', '.join(sorted(missing))}")
         saved = {**state["config"], **state["origin"]}
@@ -240,13 +237,13 @@ class SavedRun:
                 raise UnusableCheckpoint(
                     f"the checkpoint belongs to another run: its {name} is {theirs}, here it is {ours}"
                 )
-        self._check_answers("teacher", self.identity.teacher_answers, state["teacher's answers"])
-        self._mention_weights(state)
+        self._check_outputs("teacher", self.identity.teacher_outputs, state["teacher's answers"])
+        self._warn_of_other_weights(state)
         for name, part in self._parts.items():
             part.load_state_dict(state[name])
-        self._check_answers("student", self.identity.student_answers, state["student's answers"])
+        self._check_outputs("student", self.identity.student_outputs, state["student's answers"])
 
-    def _mention_weights(self, state: dict[str, Any]) -> None:
+    def _warn_of_other_weights(self, state: dict[str, Any]) -> None:
         """Warn if the student is another one than the saved run began or stopped with: its weights are replaced."""
         if self._first_weights not in (state["first weights"], hash_of(state["student"])):
             warnings.warn(
@@ -257,7 +254,8 @@ class SavedRun:
         self._first_weights = state["first weights"]
 
     @staticmethod
-    def _check_answers(role: str, ours: list[Tensor], theirs: list[Tensor]) -> None:
+    def _check_outputs(role: str, ours: list[Tensor], theirs: list[Tensor]) -> None:
+        """Raise unless a network's outputs for a few images are those of the saved run."""
         if len(ours) != len(theirs) or not all(map(alike, ours, theirs)):
             raise UnusableCheckpoint(
                 f"the checkpoint belongs to another run: its {role} has the weights of this one, but says something else"

@@ -18,7 +18,7 @@ Folder = Annotated[
 
 
 def plainly(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn what can go wrong into one line and exit code 2, and an interrupt into 130."""
+    """Turn errors into one line and exit code 2, and an interrupt into 130."""
 
     @functools.wraps(command)
     def wrapped(*arguments: Any, **settings: Any) -> None:
@@ -116,8 +116,10 @@ app = typer.Typer(
         "Start with: kcd-teach doctor, then kcd-teach bench. Everything may be stopped or killed at any moment; the "
         "same command goes on from there."
     ),
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-)  # fmt: skip
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
 
 
 @app.callback()
@@ -126,12 +128,13 @@ def load(
     files: Annotated[
         Optional[list[Path]],  # noqa: UP045  typer reads it
         typer.Option(
-            "--with", envvar="KCD_WITH",
+            "--with",
+            envvar="KCD_WITH",
             help="Python file that registers methods, value measures, networks or data sets of your own, run before the "
             "command; repeatable.",
         ),
     ] = None,
-) -> None:  # fmt: skip
+) -> None:
     """Load the files that add names to those of this package."""
     from kcd_teach.registry import load_file
 
@@ -197,9 +200,11 @@ TeacherEpochs = Annotated[
         "scale (slice: 60); where it says none, the one that the folder has, or as many as a student's."
     ),
 ]
-KeptAnswers = Annotated[
+CacheOption = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--store", help="disk keeps what teachers say for all runs on this machine: faster; off by default."),
+    typer.Option(
+        "--store", help="disk caches the teachers' predictions for all runs on this machine: faster; off by default."
+    ),
 ]
 Precision = Annotated[Optional[str], typer.Option(help="float32 (the default) or bfloat16.")]  # noqa: UP045
 Data = Annotated[Optional[Path], typer.Option("--data", help="Folder of the data set.", readable=False)]  # noqa: UP045
@@ -223,6 +228,19 @@ Checkpoints = Annotated[
 ]
 
 
+def _changes(
+    epochs: int | None,
+    per_class: int | None,
+    classes: int | None,
+    dataset: str | None,
+    precision: str | None,
+    teacher_epochs: int | None,
+    store: str | None,
+) -> dict[str, Any]:
+    """What the options change of a scale; None where they leave it."""
+    return dict(locals())
+
+
 def _scale(name: str, **changes: Any) -> Any:
     from kcd_teach.benchmark import find_scale
 
@@ -240,8 +258,8 @@ def _files(checkpoints: list[str] | None) -> dict[str, str]:
     return named
 
 
-def _workforce(engine: str, workers: int | None, address: str | None, per_gpu: int | None) -> dict[str, Any]:
-    """Who does the work, as settings of ``run_plan``."""
+def _engine(engine: str, workers: int | None, address: str | None, per_gpu: int | None) -> dict[str, Any]:
+    """Workers or engine, as settings of ``run_plan``."""
     from kcd_teach.benchmark import Ray
 
     check_choice("engine", engine, ENGINES)
@@ -256,23 +274,42 @@ def _workforce(engine: str, workers: int | None, address: str | None, per_gpu: i
 @app.command()
 @plainly
 def doctor(
-    plan: PlanName = None, pair: Pairs = None, row: Rows = None, seeds: Seeds = None, scale: PlanScale = None, folder: Folder = Path("runs"),
-    workers: Workers = 1, epochs: Epochs = None, per_class: PerClass = None, classes: Classes = None,
-    dataset: DataSet = None, precision: Precision = None, teacher_epochs: TeacherEpochs = None,
-    store: KeptAnswers = None, data: Data = None, device: Device = None, checkpoint: Checkpoints = None,
+    plan: PlanName = None,
+    pair: Pairs = None,
+    row: Rows = None,
+    seeds: Seeds = None,
+    scale: PlanScale = None,
+    folder: Folder = Path("runs"),
+    workers: Workers = 1,
+    epochs: Epochs = None,
+    per_class: PerClass = None,
+    classes: Classes = None,
+    dataset: DataSet = None,
+    precision: Precision = None,
+    teacher_epochs: TeacherEpochs = None,
+    store: CacheOption = None,
+    data: Data = None,
+    device: Device = None,
+    checkpoint: Checkpoints = None,
     price: Annotated[Optional[float], typer.Option(help="Of an hour of this machine, to say what it costs.")] = None,  # noqa: UP045
     time: Annotated[bool, typer.Option(help="Measure how long the plan takes.")] = True,
-) -> None:  # fmt: skip
+) -> None:
     """Say whether this machine is ready for a plan: device, memory, data, disk, teachers, and how long it takes."""
     from kcd_teach.benchmark import examine
 
-    wanted = _plan(folder, plan, pair, row, seeds, scale, epochs=epochs, per_class=per_class, classes=classes,
-                   dataset=dataset, precision=precision, teacher_epochs=teacher_epochs, store=store)  # fmt: skip
+    changes = _changes(epochs, per_class, classes, dataset, precision, teacher_epochs, store)
+    wanted = _plan(folder, plan, pair, row, seeds, scale, changes)
     fine = True
     for finding in examine(
-        wanted, folder, workers=workers, root=data, device=device, probing=time, price=price,
+        wanted,
+        folder,
+        workers=workers,
+        root=data,
+        device=device,
+        probing=time,
+        price=price,
         checkpoints=_files(checkpoint),
-    ):  # fmt: skip
+    ):
         typer.echo(str(finding))
         fine = fine and finding.fine
     if not fine:
@@ -282,11 +319,18 @@ def doctor(
 @app.command("train-teacher")
 @plainly
 def train_teacher(
-    network: Annotated[str, typer.Argument(help="Its name, as resnet56 or vgg13.")], scale: ScaleName = "small",
-    folder: Folder = Path("runs"), seed: Annotated[int, typer.Option(help="Of weights, order and views.")] = 0,
-    epochs: Epochs = None, per_class: PerClass = None, classes: Classes = None, dataset: DataSet = None,
-    precision: Precision = None, data: Data = None, device: Device = None,
-) -> None:  # fmt: skip
+    network: Annotated[str, typer.Argument(help="Its name, as resnet56 or vgg13.")],
+    scale: ScaleName = "small",
+    folder: Folder = Path("runs"),
+    seed: Annotated[int, typer.Option(help="Of weights, order and views.")] = 0,
+    epochs: Epochs = None,
+    per_class: PerClass = None,
+    classes: Classes = None,
+    dataset: DataSet = None,
+    precision: Precision = None,
+    data: Data = None,
+    device: Device = None,
+) -> None:
     """Train a teacher, or go on training it; bench and distill use the one of seed 0 that their folder has."""
     from kcd_teach.benchmark import Store
     from kcd_teach.benchmark import train_teacher as train
@@ -295,8 +339,7 @@ def train_teacher(
     changed = _scale(
         scale, teacher_epochs=epochs, per_class=per_class, classes=classes, dataset=dataset, precision=precision
     )
-    teacher = train(network, changed, Store(folder), seed=seed, root=data, device=device_here(device),
-                    watch=Bar(0))  # fmt: skip
+    teacher = train(network, changed, Store(folder), seed=seed, root=data, device=device_here(device), watch=Bar(0))
     if teacher is None:
         raise RuntimeError(f"another process is training {network} in {folder}; wait for it")
     typer.echo(f"teacher {teacher}")
@@ -306,19 +349,34 @@ def train_teacher(
 @app.command()
 @plainly
 def bench(
-    plan: PlanName = None, pair: Pairs = None, row: Rows = None, seeds: Seeds = None, scale: PlanScale = None, folder: Folder = Path("runs"),
-    workers: Side = None, checkpoint: Checkpoints = None, epochs: Epochs = None, per_class: PerClass = None,
-    classes: Classes = None, dataset: DataSet = None, precision: Precision = None,
-    teacher_epochs: TeacherEpochs = None, store: KeptAnswers = None, data: Data = None,
-    device: Device = None, engine: Engine = "local", address: Address = None, per_gpu: PerGpu = None,
-) -> None:  # fmt: skip
+    plan: PlanName = None,
+    pair: Pairs = None,
+    row: Rows = None,
+    seeds: Seeds = None,
+    scale: PlanScale = None,
+    folder: Folder = Path("runs"),
+    workers: Side = None,
+    checkpoint: Checkpoints = None,
+    epochs: Epochs = None,
+    per_class: PerClass = None,
+    classes: Classes = None,
+    dataset: DataSet = None,
+    precision: Precision = None,
+    teacher_epochs: TeacherEpochs = None,
+    store: CacheOption = None,
+    data: Data = None,
+    device: Device = None,
+    engine: Engine = "local",
+    address: Address = None,
+    per_gpu: PerGpu = None,
+) -> None:
     """Run what is missing of a plan and print its table; teachers that are missing are trained first.
 
-    A folder remembers its plan: what is not said is as it was there, and without options that plan goes on.
+    A folder remembers its plan: an option that is not given stays as it was there, and without any that plan goes on.
     """
-    wanted = _plan(folder, plan, pair, row, seeds, scale, epochs=epochs, per_class=per_class, classes=classes,
-                   dataset=dataset, precision=precision, teacher_epochs=teacher_epochs, store=store)  # fmt: skip
-    _run(wanted, folder, _files(checkpoint), data, device, **_workforce(engine, workers, address, per_gpu))
+    changes = _changes(epochs, per_class, classes, dataset, precision, teacher_epochs, store)
+    wanted = _plan(folder, plan, pair, row, seeds, scale, changes)
+    _run(wanted, folder, _files(checkpoint), data, device, **_engine(engine, workers, address, per_gpu))
 
 
 @app.command()
@@ -327,33 +385,45 @@ def distill(
     pair: Annotated[str, typer.Option(help="As 'V13>V8', or 'TEACHER>STUDENT'.")],
     row: Annotated[str, typer.Option(help="As KD, KC-CRD, KC-KD@released.")] = "KC-KD",
     seed: Annotated[int, typer.Option(help="Of weights, order, views and selection.")] = 0,
-    scale: ScaleName = "small", folder: Folder = Path("runs"), checkpoint: Checkpoints = None, epochs: Epochs = None,
-    per_class: PerClass = None, classes: Classes = None, dataset: DataSet = None, precision: Precision = None,
-    teacher_epochs: TeacherEpochs = None, store: KeptAnswers = None,
-    data: Data = None, device: Device = None,
-) -> None:  # fmt: skip
+    scale: ScaleName = "small",
+    folder: Folder = Path("runs"),
+    checkpoint: Checkpoints = None,
+    epochs: Epochs = None,
+    per_class: PerClass = None,
+    classes: Classes = None,
+    dataset: DataSet = None,
+    precision: Precision = None,
+    teacher_epochs: TeacherEpochs = None,
+    store: CacheOption = None,
+    data: Data = None,
+    device: Device = None,
+) -> None:
     """Train one student: a single cell and seed of the table. The plan of the folder stays as it is."""
     from kcd_teach.benchmark import make_plan
 
-    changed = _scale(scale, epochs=epochs, per_class=per_class, classes=classes, dataset=dataset, precision=precision,
-                     teacher_epochs=teacher_epochs, store=store)  # fmt: skip
-    _run(make_plan([pair], [row], [seed], changed), folder, _files(checkpoint), data, device, remember=False)
+    changes = _changes(epochs, per_class, classes, dataset, precision, teacher_epochs, store)
+    wanted = make_plan([pair], [row], [seed], _scale(scale, **changes))
+    _run(wanted, folder, _files(checkpoint), data, device, remember=False)
 
 
 def _plan(
-    folder: Path, stored: str | None, pairs: list[str] | None, rows: list[str] | None, seeds: int | None,
-    scale: str | None, **changes: Any,
-) -> Any:  # fmt: skip
-    """What is wanted: what the options say, and for the rest a stored plan, else what the folder was last used for.
-
-    Without either, it is all of the table.
-    """
+    folder: Path,
+    stored: str | None,
+    pairs: list[str] | None,
+    rows: list[str] | None,
+    seeds: int | None,
+    scale: str | None,
+    changes: dict[str, Any],
+) -> Any:
+    """The plan of the options; the rest is that of a stored study, or of the folder, or else all of the table."""
     from kcd_teach.benchmark import Prepared, Store, find_plan, make_plan
 
     plan = make_plan(
-        None if pairs == ["all"] else pairs, None if rows == ["all"] else rows,
-        seeds=1 if seeds is None else seeds, scale=_scale(scale or "small", **changes),
-    )  # fmt: skip
+        None if pairs == ["all"] else pairs,
+        None if rows == ["all"] else rows,
+        seeds=1 if seeds is None else seeds,
+        scale=_scale(scale or "small", **changes),
+    )
     try:
         before = find_plan(stored) if stored else Prepared.load(Store(folder)).plan
     except FileNotFoundError:
@@ -383,9 +453,7 @@ def _run(
     """Carry out a plan and print its table; what diverged ends in exit code 1."""
     from kcd_teach.benchmark import Store, make_table, run_plan
 
-    outcome = run_plan(
-        plan, folder, root=data, device=device, checkpoints=checkpoints, announce=typer.echo, **settings
-    )  # fmt: skip
+    outcome = run_plan(plan, folder, root=data, device=device, checkpoints=checkpoints, announce=typer.echo, **settings)
     typer.echo(make_table(outcome.prepared, store := Store(folder)).markdown())
     students = store.students()
     kept = [students[unit.key] for unit in outcome.prepared.units() if unit.key in students]
@@ -393,8 +461,8 @@ def _run(
         typer.echo(f"student {kept[0]}")
     elif kept:
         typer.echo(f"{len(kept)} students are in {store.folder / 'students'}, named by pair, row and seed")
-    for name, said in outcome.diverged.items():
-        typer.echo(f"not stored: {name}: {said}", err=True)
+    for name, error in outcome.diverged.items():
+        typer.echo(f"not stored: {name}: {error}", err=True)
     if outcome.diverged:
         raise typer.Exit(1)
 

@@ -1,4 +1,4 @@
-"""Which images? Whole data sets in memory, bundled with the package or downloaded and verified once."""
+"""Data sets, held in memory as a whole: bundled with the package, downloaded and verified once, or your own."""
 
 import contextlib
 import os
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from kcd_teach._checks import check_at_least, check_between
 from kcd_teach._files import obstacle, written_whole
-from kcd_teach.registry import Registry
+from kcd_teach.registry import Registry, also_decorates
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels", "classes")
 
@@ -85,7 +85,7 @@ class Dataset:
         return self.train_images.shape[1]
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Turn uint8 [B, C, H, W] into what a network takes: float32, mean 0 and deviation 1 per channel."""
+        """Normalise uint8 [B, C, H, W] for a network: float32, mean 0 and deviation 1 per channel."""
         mean, std = _constants(self.mean, self.std, images.device)
         return images.float().div_(255).sub_(mean).div_(std)
 
@@ -162,7 +162,7 @@ def _from_torchvision(class_name: str, folder: Path) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class _Source:
-    """Constants of a data set, the files of its original, and what torchvision calls it (nothing if it ships with the package)."""
+    """Constants of a data set, and for one that is downloaded, its original files and its name in torchvision."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -174,10 +174,8 @@ class _Source:
 SOURCES = {
     "fashion-mnist-mini": _Source((0.2860,), (0.3530,), padding=2),
     "fashion-mnist": _Source((0.2860,), (0.3530,), 2, "the four idx .gz files in FashionMNIST/raw", "FashionMNIST"),
-    "cifar100": _Source(
-        (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761), 4, "cifar-100-python.tar.gz", "CIFAR100"
-    ),
-}  # fmt: skip
+    "cifar100": _Source((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761), 4, "cifar-100-python.tar.gz", "CIFAR100"),
+}
 
 
 def list_datasets() -> list[str]:
@@ -185,18 +183,8 @@ def list_datasets() -> list[str]:
     return list(DATASETS)
 
 
-Loader = TypeVar("Loader", bound=Callable[..., Dataset] | Dataset)
-
-
-@overload
-def register_dataset(name: str, loader: None = None) -> Callable[[Loader], Loader]: ...
-
-
-@overload
-def register_dataset(name: str, loader: Loader) -> Loader: ...
-
-
-def register_dataset(name: str, loader: Loader | None = None) -> Loader | Callable[[Loader], Loader]:
+@also_decorates
+def register_dataset(name: str, loader: Callable[..., Dataset] | Dataset) -> None:
     """Give images of your own a name, for :func:`load_dataset` and ``--dataset``; call it, or write it above a function.
 
     Args:
@@ -210,14 +198,9 @@ def register_dataset(name: str, loader: Loader | None = None) -> Loader | Callab
         TypeError: neither a data set nor a function.
         ValueError: a name that is in use or cannot be used.
     """
-
-    def add(given: Loader) -> Loader:
-        if not isinstance(given, Dataset) and not callable(given):
-            raise TypeError(f"loader must be a Dataset or a function that returns one, got {type(given).__name__}")
-        DATASETS.add(name, given)
-        return given
-
-    return add if loader is None else add(loader)
+    if not isinstance(loader, Dataset) and not callable(loader):
+        raise TypeError(f"loader must be a Dataset or a function that returns one, got {type(loader).__name__}")
+    DATASETS.add(name, loader)
 
 
 def load_dataset(name: str, root: str | os.PathLike[str] | None = None) -> Dataset:
@@ -294,8 +277,9 @@ def _given_folders(root: str | os.PathLike[str] | None) -> list[Path]:
 
 
 def cache_folder() -> Path:
-    """Where downloads and teachers' answers are kept for this user: in the cache of the home, or if there is no home that
-    can be written to, among the temporary files.
+    """The folder of this user's downloads and cached logits: in the home's cache, or among the temporary files.
+
+    The latter is taken where there is no home that can be written to.
 
     Raises:
         OSError: there is neither a home nor a folder for temporary files.

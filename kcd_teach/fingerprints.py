@@ -1,6 +1,6 @@
 """Hashes and probes of images, networks and code, so that what belongs to different ones is never mixed up.
 
-Nothing here is remembered by the identity of an object: what was changed in place has another fingerprint.
+Nothing here is cached by the identity of an object: one that was changed in place has another fingerprint.
 """
 
 import ast
@@ -21,15 +21,26 @@ from kcd_teach.distillers.base import respond
 from kcd_teach.registry import REGISTRIES, Entry
 
 PROBES = 8
-"""Images by whose answers a network is recognised."""
+"""Number of images on which networks are compared."""
 SAME = 0.02
-"""Largest difference between two answers of one network, relative to its largest answer: another device, number of threads
+"""Largest difference between two outputs of one network, relative to its largest output: another device, number of threads
 or mode of multiplication (TF32) moves them by less."""
 
 RESULTS_COME_FROM = (
-    "condensation/*.py", "distillers/*.py", "models/*.py", "checkpoints.py", "datasets.py", "knowledge.py", "recipe.py",
-    "registry.py", "training.py", "validation.py", "views.py", "benchmark/settings.py", "benchmark/runs.py",
-)  # fmt: skip
+    "condensation/*.py",
+    "distillers/*.py",
+    "models/*.py",
+    "checkpoints.py",
+    "datasets.py",
+    "knowledge.py",
+    "recipe.py",
+    "registry.py",
+    "training.py",
+    "validation.py",
+    "views.py",
+    "benchmark/settings.py",
+    "benchmark/runs.py",
+)
 """The files of this package that can change what a run ends with."""
 
 
@@ -48,7 +59,7 @@ def _bare(source: str) -> str:
     for node in ast.walk(tree):
         if hasattr(node, "body") and isinstance(node.body, list):
             node.body = [line for line in node.body if not _is_text(line)] or [ast.Pass()]
-    return _spelt(tree)
+    return _as_text(tree)
 
 
 def _bare_if_python(text: str) -> str:
@@ -58,20 +69,20 @@ def _bare_if_python(text: str) -> str:
         return text
 
 
-def _spelt(part: Any) -> str:
+def _as_text(part: Any) -> str:
     """A syntax tree as text, without what is empty: the same in every Python, unlike ``ast.unparse`` and ``ast.dump``."""
     if isinstance(part, list):
-        return f"[{' '.join(map(_spelt, part))}]"
+        return f"[{' '.join(map(_as_text, part))}]"
     if isinstance(part, ast.JoinedStr):  # early 3.12 ends some with an empty text
         part = ast.JoinedStr([value for value in part.values if ast.unparse(value) != "''"])
     if not isinstance(part, ast.AST):
         return repr(part)
     fields = [(name, value) for name, value in ast.iter_fields(part) if value is not None and value != []]
-    return f"({type(part).__name__} {' '.join(f'{name}={_spelt(value)}' for name, value in fields)})"
+    return f"({type(part).__name__} {' '.join(f'{name}={_as_text(value)}' for name, value in fields)})"
 
 
 def _is_text(line: ast.stmt) -> bool:
-    """Is this a docstring, or one below a constant or a field?"""
+    """True for a docstring, also one below a constant or a field."""
     return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
 
 
@@ -116,9 +127,10 @@ def own_code() -> dict[str, str]:
     """
     return {
         f"{kind} {name}": _code_behind(entry)
-        for kind, registry in REGISTRIES.items() if kind != "dataset"
+        for kind, registry in REGISTRIES.items()
+        if kind != "dataset"
         for name, entry in registry.added.items()
-    }  # fmt: skip
+    }
 
 
 def _code_behind(entry: Entry[Any]) -> str:
@@ -150,21 +162,21 @@ def _compiled(code: CodeType) -> str:
 
 @torch.no_grad()
 def probe(network: nn.Module, dataset: Dataset, features: bool = False) -> list[Tensor]:
-    """What a network says in eval mode about a few training images spread over the data set; its mode stays.
+    """Outputs of a network in eval mode for a few training images spread over the data set; its mode stays.
 
     Returns:
         Logits [M, C] and, if wanted, the mean of every feature map, [M, c] each, on the CPU.
     """
     ids = torch.linspace(0, len(dataset.train_images) - 1, PROBES).long().to(dataset.train_images.device)
     training = network.training
-    said = respond(network.eval(), dataset.normalise(dataset.train_images[ids]), features)
+    outputs = respond(network.eval(), dataset.normalise(dataset.train_images[ids]), features)
     network.train(training)
-    means = [feature.flatten(2).mean(2) if feature.ndim > 2 else feature for feature in said.features]
-    return [answer.float().cpu() for answer in (said.logits, *means)]
+    means = [feature.flatten(2).mean(2) if feature.ndim > 2 else feature for feature in outputs.features]
+    return [values.float().cpu() for values in (outputs.logits, *means)]
 
 
 def alike(ours: Tensor, theirs: Tensor) -> bool:
-    """Are two answers of networks the same up to the rounding of different machines?"""
+    """True if two outputs of networks are the same up to the rounding of different machines."""
     if ours.shape != theirs.shape:
         return False
     return bool((ours - theirs).abs().max() <= SAME * theirs.abs().max())

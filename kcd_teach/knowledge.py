@@ -1,11 +1,10 @@
-"""What the teacher says: asked about every batch, or looked up where it is kept, in memory or in files on disk."""
+"""The teacher's outputs: computed for every batch, or looked up in a cache, in memory or in files on disk."""
 
 import copy
 import hashlib
 import os
 import shutil
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,17 +21,7 @@ from kcd_teach.views import num_views, render_views
 RESERVE = 1e9
 """Bytes that must stay free on the disk."""
 ROWS_AT_ONCE = 1_000
-"""Samples of a file that are read at once to find out what it holds."""
-
-
-class AnswerStore(Protocol):
-    """Half-precision logits by sample and view."""
-
-    def look_up(self, ids: Tensor, views: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits float16 [B, C] of ids and views int64 [B] on the CPU, and which of them are known, bool [B] there."""
-
-    def write(self, ids: Tensor, views: Tensor, logits: Tensor) -> None:
-        """Keep logits float16 [B, C]."""
+"""Samples of a file that are read at once to find cached logits."""
 
 
 def shape_of(dataset: Dataset) -> tuple[int, int, int]:
@@ -41,45 +30,42 @@ def shape_of(dataset: Dataset) -> tuple[int, int, int]:
 
 
 def size_of(dataset: Dataset) -> int:
-    """Bytes that the answers to all views of a data set take; 1.62e9 for CIFAR-100."""
+    """Bytes of the cached logits of all views of a data set; 1.62e9 for CIFAR-100."""
     samples, views, classes = shape_of(dataset)
     return 2 * samples * views * classes
 
 
-class MemoryAnswers:
-    """Answers on the device of the data set; they end with the process."""
+class MemoryCache:
+    """A cache of half-precision logits by sample and view, on the device of the data set; it ends with the process."""
 
     def __init__(self, dataset: Dataset) -> None:
         device = dataset.train_images.device
         self._logits = torch.zeros(shape_of(dataset), dtype=torch.float16, device=device)
-        # What is known is asked on the CPU, where ids and views are, so that no accelerator is ever waited for.
+        # On the CPU, where ids and views are, so that looking at it never waits for an accelerator.
         self._known = torch.zeros(shape_of(dataset)[:2], dtype=torch.bool)
 
     def look_up(self, ids: Tensor, views: Tensor) -> tuple[Tensor, Tensor]:
-        """See :class:`AnswerStore`."""
-        device = self._logits.device
-        return self._logits[_sent(ids, device), _sent(views, device)], self._known[ids, views]
+        """Logits float16 [B, C] of ids and views int64 [B] on the CPU, and which of them are cached, bool [B] there."""
+        return self._logits[self._on_device(ids, views)], self._known[ids, views]
 
     def write(self, ids: Tensor, views: Tensor, logits: Tensor) -> None:
-        """See :class:`AnswerStore`."""
-        device = self._logits.device
-        self._logits[_sent(ids, device), _sent(views, device)] = logits
+        """Cache logits float16 [B, C]."""
+        self._logits[self._on_device(ids, views)] = logits
         self._known[ids, views] = True
 
+    def _on_device(self, *indices: Tensor) -> tuple[Tensor, ...]:
+        """Indices from the CPU on the device, without waiting for its pending work."""
+        return tuple(index.to(self._logits.device, non_blocking=True) for index in indices)
 
-def _sent(places: Tensor, device: torch.device) -> Tensor:
-    """Places from the CPU on a device, without waiting for what it is still at work on."""
-    return places.to(device, non_blocking=True)
 
+class DiskCache:
+    """The same cache in two memory-mapped ``.npy`` files, shared by all runs and processes with the same teacher and data.
 
-class DiskAnswers:
-    """Answers in two memory-mapped ``.npy`` files, shared by all runs and processes with the same teacher and data.
-
-    Beside each answer stands a checksum. An answer counts as known only if the two agree, so one that was cut short by
-    a kill, or overwritten by another process at the same moment, is asked again.
+    The logits of every view have a checksum in the second file. They count as cached only if the two agree, so those
+    that were cut short by a kill, or overwritten by another process at the same moment, are computed again.
 
     Args:
-        teacher, dataset: what the answers belong to; the file's name is a hash of both.
+        teacher, dataset: the network and the images; the file's name is a hash of both.
         precision: in which the teacher is run.
         folder: where the files are; by default a per-user cache.
 
@@ -101,14 +87,14 @@ class DiskAnswers:
         self._logits = _open_shared(self.path, np.float16, (samples, views, classes))
 
     def look_up(self, ids: Tensor, views: Tensor) -> tuple[Tensor, Tensor]:
-        """See :class:`AnswerStore`."""
-        place = ids.numpy(), views.numpy()
-        rows = np.ascontiguousarray(self._logits[place])
-        known = self._sums[place] == checksums(rows)
+        """See :meth:`MemoryCache.look_up`."""
+        index = ids.numpy(), views.numpy()
+        rows = np.ascontiguousarray(self._logits[index])
+        known = self._sums[index] == checksums(rows)
         return torch.from_numpy(rows).to(self.device, non_blocking=True), torch.from_numpy(known)
 
     def some_known(self, count: int) -> tuple[Tensor, Tensor]:
-        """Ids and views, int64 [M] each with M at most ``count``, of answers that are there; the first ones."""
+        """Ids and views, int64 [M] each with M at most ``count``, of the first logits in the cache."""
         for first in range(0, len(self._sums), ROWS_AT_ONCE):
             ids, views = np.nonzero(self._sums[first : first + ROWS_AT_ONCE])
             if len(ids):
@@ -116,10 +102,10 @@ class DiskAnswers:
         return torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64)
 
     def write(self, ids: Tensor, views: Tensor, logits: Tensor) -> None:
-        """See :class:`AnswerStore`."""
-        place, rows = (ids.numpy(), views.numpy()), logits.cpu().numpy()
-        self._logits[place] = rows
-        self._sums[place] = checksums(rows)
+        """See :meth:`MemoryCache.write`."""
+        index, rows = (ids.numpy(), views.numpy()), logits.cpu().numpy()
+        self._logits[index] = rows
+        self._sums[index] = checksums(rows)
 
 
 def checksums(rows: np.ndarray) -> np.ndarray:
@@ -130,10 +116,10 @@ def checksums(rows: np.ndarray) -> np.ndarray:
 
 
 def fingerprint(teacher: nn.Module, dataset: Dataset, precision: str) -> str:
-    """SHA-256 of all that a teacher's answer depends on, as far as it can be seen without asking it.
+    """SHA-256 of all that a teacher's logits depend on, as far as it can be seen without running it.
 
     That is its weights, layers and code, the images with their normalisation and padding, the precision, and the code
-    of this package, which says what the number of a view means.
+    of this package, which defines what the number of a view means.
     """
     digest = hashlib.sha256(
         f"{make_of(teacher)} {hash_of(teacher)} {dataset.mean} {dataset.std} {dataset.padding} {precision} "
@@ -144,12 +130,12 @@ def fingerprint(teacher: nn.Module, dataset: Dataset, precision: str) -> str:
 
 
 def default_folder() -> Path:
-    """Where answers are kept: in a cache of this user."""
+    """The folder of cached logits, in the cache of this user."""
     return cache_folder() / "answers"
 
 
 def room_of_answers(dataset: Dataset) -> int:
-    """Bytes on disk of one teacher's answers and their checksums."""
+    """Bytes on disk of one teacher's logits and their checksums."""
     samples, views, _ = shape_of(dataset)
     return size_of(dataset) + 8 * samples * views
 
@@ -163,7 +149,7 @@ def _check_writable(folder: Path) -> None:
 
 
 def check_room_of_answers(needed: float, folder: Path | None = None) -> None:
-    """Raise OSError unless so many bytes fit into the folder of the answers, and leave a reserve."""
+    """Raise OSError unless so many bytes fit into the folder of cached logits, and leave a reserve."""
     folder = folder or default_folder()
     _check_writable(folder)
     folder = next(path for path in (folder, *folder.parents) if path.exists())
@@ -176,14 +162,14 @@ def check_room_of_answers(needed: float, folder: Path | None = None) -> None:
 
 
 def _take_room(path: Path) -> None:
-    """Claim the room of a file of zeros at once: a disk that fills later would end the process inside a write."""
+    """Allocate a file of zeros on the disk at once: a disk that fills later would end the process inside a write."""
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def _open_shared(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
-    """Open a file of zeros for reading and writing, made whole or not at all by whoever comes first."""
+    """Open an array file for reading and writing; the first process to do so creates it, filled with zeros."""
     if not path.exists():
         part = path.with_name(f"{path.name}.{os.getpid()}.part")
         np.lib.format.open_memmap(part, mode="w+", dtype=dtype, shape=shape).flush()
@@ -204,54 +190,59 @@ def _open_shared(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
 
 STORES = ("off", "memory", "disk")
 MEMORY_LIMIT = 2 * 1024**3
-"""Bytes that answers in memory may take; those to all views of CIFAR-100 fit."""
+"""Bytes that a cache in memory may take; all views of CIFAR-100 fit."""
 
 
 class Knowledge:
-    """What a frozen teacher says, on demand.
+    """A frozen teacher, whose logits can be cached.
 
-    A random crop and flip has few outcomes (50 for padding 2, 162 for padding 4), and a frozen teacher always says the
-    same about the same view. With a store each of these answers is computed once, and shared by all runs. Stored
-    answers are rounded to half precision, those just computed as much as those looked up, so that a run learns the same
-    from an empty store as from a full one, up to the rounding of a teacher asked in batches of other sizes. Never stored
-    are mixtures, which are other images, rotated views, and features.
+    A random crop and flip has few outcomes (50 for padding 2, 162 for padding 4), and a frozen teacher always gives the
+    same logits for the same view. With a store they are computed once, and shared by all runs. All logits are then
+    rounded to half precision, those just computed as much as those looked up, so that a run learns the same from an
+    empty store as from a full one, up to the rounding of a teacher that runs on batches of other sizes. Never stored
+    are the logits of mixtures, which are other images, and of rotated views, and features.
 
     Args:
         teacher: network with ``teacher(images) -> logits [B, C]``; put into eval mode and never given a gradient.
         dataset: whose training images will be shown.
-        store: ``"off"`` asks every time; ``"memory"`` keeps the answers while this object lives, on the data set's
-            device; ``"disk"`` keeps them in a file for all runs with the same teacher, images and normalisation.
+        store: ``"off"`` runs the teacher every time; ``"memory"`` caches its logits while this object lives, on the
+            data set's device; ``"disk"`` caches them in a file for all runs with the same teacher, images and
+            normalisation.
         folder: of the file; a per-user cache by default.
         precision: in which the teacher is run, see :class:`~kcd_teach.recipe.Engine`.
 
     Raises:
-        ValueError: answers that would take more than 2 GiB of memory.
-        OSError: answers for which the disk has no room.
+        ValueError: a cache that would take more than 2 GiB of memory.
+        OSError: a cache for which the disk has no room.
     """
 
     def __init__(
-        self, teacher: nn.Module, dataset: Dataset, store: str = "off", *, folder: Path | None = None,
+        self,
+        teacher: nn.Module,
+        dataset: Dataset,
+        store: str = "off",
+        *,
+        folder: Path | None = None,
         precision: str = "float32",
-    ) -> None:  # fmt: skip
-        check_choice("store", store, STORES)
-        self.store = store
+    ) -> None:
+        self.store = check_choice("store", store, STORES)
         self.engine = Engine(dataset.train_images.device, precision)
         self.teacher = self.engine.prepare(teacher.eval())
         self.num_samples = len(dataset.train_images)
         self._belongs_to = "" if store == "off" else fingerprint(self.teacher, dataset, precision)
-        self._store: AnswerStore | None = None
+        self._store: MemoryCache | DiskCache | None = None
         if store == "memory":
             if (size := size_of(dataset)) > MEMORY_LIMIT:
                 raise ValueError(
                     f'store="memory" would take {size / 1e9:.1f} GB for {dataset.name}; use "disk" or "off"'
                 )
-            self._store = MemoryAnswers(dataset)
+            self._store = MemoryCache(dataset)
         if store == "disk":
-            self._store = DiskAnswers(self.teacher, dataset, precision, folder)
+            self._store = DiskCache(self.teacher, dataset, precision, folder)
             self._check_known(self._store, dataset)
 
     def check_fits(self, dataset: Dataset) -> None:
-        """Raise ValueError unless what is stored is what this teacher says about the training images of a data set.
+        """Raise ValueError unless the stored logits are this teacher's for the training images of a data set.
 
         It may be another data set than the one given first, with other labels or test images, as long as the training
         images and how they are shown are the same.
@@ -272,49 +263,49 @@ class Knowledge:
 
     @property
     def precision(self) -> str:
-        """Of its answers, in words: that of the teacher, and whether they are rounded to be stored."""
+        """Precision of its logits, in words: that of the teacher, and whether they are rounded to be stored."""
         return self.engine.precision if self.store == "off" else f"{self.engine.precision}, stored as float16"
 
     def rehearsing(self) -> "Knowledge":
-        """The same without a store, of a copy of the teacher: asking it leaves no trace. Not every network can be copied."""
+        """The same without a store, on a copy of the teacher, which therefore stays as it is. Not every network can be copied."""
         twin = copy.copy(self)
         twin.teacher, twin.store, twin._store = copy.deepcopy(self.teacher), "off", None
         return twin
 
-    def _check_known(self, answers: DiskAnswers, dataset: Dataset) -> None:
-        """Raise ValueError if the teacher contradicts stored answers: its forward pass differs in what no hash sees."""
-        ids, views = answers.some_known(PROBES)
-        stored, known = answers.look_up(ids, views)
+    def _check_known(self, cache: DiskCache, dataset: Dataset) -> None:
+        """Raise ValueError if the teacher contradicts cached logits: its forward pass differs in what no hash sees."""
+        ids, views = cache.some_known(PROBES)
+        stored, known = cache.look_up(ids, views)
         if not bool(known.any()):
             return
         shown = render_views(dataset.train_images[ids.to(stored.device)], views.to(stored.device), dataset.padding)
-        said = self._ask(dataset.normalise(shown), Needs()).logits
-        if not alike(said[known].cpu(), stored[known].float().cpu()):
+        logits = self._run(dataset.normalise(shown), Needs()).logits
+        if not alike(logits[known].cpu(), stored[known].float().cpu()):
             raise ValueError(
-                f"{answers.path} holds answers of another teacher with the same weights and layers; choose another "
+                f"{cache.path} holds answers of another teacher with the same weights and layers; choose another "
                 'folder, or store="memory" or "off"'
             )
 
     def __call__(self, batch: Batch, needs: Needs | None = None) -> Outputs:
-        """What the teacher says about the images of a batch, in float32 at least, and its features if they are needed."""
+        """The teacher's logits for a batch, in float32 at least, and its features if they are needed."""
         needs = needs or Needs()
         if self._store is None or needs.features or needs.rotations:
-            return self._ask(batch.images, needs)
+            return self._run(batch.images, needs)
         logits, known = self._store.look_up(batch.ids, batch.views)
         unknown = ~known | batch.mixed
         if bool(unknown.any()):
-            # Places are found on the CPU: picking by a mask on an accelerator would wait for it.
+            # Rows are found on the CPU: indexing by a mask on an accelerator would wait for it.
             rows = torch.nonzero(unknown).flatten()
             here = rows.to(logits.device, non_blocking=True)
-            answers = self._ask(batch.images[here], needs).logits.half()
-            logits[here] = answers
+            computed = self._run(batch.images[here], needs).logits.half()
+            logits[here] = computed
             pure = torch.nonzero(~batch.mixed[rows]).flatten()
             new = rows[pure]
-            self._store.write(batch.ids[new], batch.views[new], answers[pure.to(logits.device, non_blocking=True)])
+            self._store.write(batch.ids[new], batch.views[new], computed[pure.to(logits.device, non_blocking=True)])
         return Outputs(logits.float())
 
     @torch.no_grad()
-    def _ask(self, images: Tensor, needs: Needs) -> Outputs:
+    def _run(self, images: Tensor, needs: Needs) -> Outputs:
         with self.engine.autocast():
             logits, features = respond(self.teacher.eval(), images, needs.features, needs.teacher_preact)
         return Outputs(logits.to(torch.promote_types(logits.dtype, torch.float32)), features)

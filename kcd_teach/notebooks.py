@@ -1,4 +1,4 @@
-"""How do notebooks get their outputs? Executed from a clean kernel by one command, never saved from an editor.
+"""Execution of notebooks: their outputs are stored by one command, from a clean kernel, never from an editor.
 
 python -m kcd_teach.notebooks execute NOTEBOOK...      run and store the outputs
 python -m kcd_teach.notebooks tour NOTEBOOK OUT.html   run and write one page that opens anywhere
@@ -35,12 +35,19 @@ def execute(path: Path) -> nbformat.NotebookNode:
 
         folder = {"metadata": {"path": str(path.resolve().parent)}}
         client = NotebookClient(
-            book, kernel_name="python3", timeout=600, store_widget_state=False, record_timing=False,
-            resources=folder, on_cell_complete=advance,
-        )  # fmt: skip
+            book,
+            kernel_name="python3",
+            timeout=600,
+            store_widget_state=False,
+            record_timing=False,
+            resources=folder,
+            on_cell_complete=advance,
+        )
         client.execute()
-    book.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-                     "language_info": {"name": "python"}}  # fmt: skip
+    book.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
     return book
 
 

@@ -1,10 +1,9 @@
-"""How a network is trained: the optimiser's settings, the device, the precision, and what is reported of an epoch.
+"""How a network is trained: the optimiser's settings, the device, the precision, and the report of an epoch.
 
-The precision is what was asked for, float32 unless told otherwise, and never what happens to be faster: a result must
+The precision is the one that was set, float32 by default, and never what happens to be faster: a result must
 not depend on the speed or the load of the machine that computes it.
 """
 
-import contextlib
 import functools
 import math
 import numbers
@@ -13,7 +12,7 @@ import platform
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +20,6 @@ from torch import Tensor, nn
 from kcd_teach._checks import check_at_least, check_between, check_choice, check_truth
 
 P = ParamSpec("P")
-R = TypeVar("R")
 
 PRECISIONS = ("float32", "bfloat16")
 ISA_WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
@@ -29,7 +27,7 @@ ISA_WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX
 
 
 class Engine:
-    """How networks are run on a device: channels last in memory, and convolutions in bfloat16 if that is asked for.
+    """How networks are run on a device: channels last in memory, and convolutions in bfloat16 if that is set.
 
     Losses, entropies and statistics are always computed in float32, and weights are kept in float32.
 
@@ -40,11 +38,10 @@ class Engine:
     """
 
     def __init__(self, device: torch.device | str, precision: str = "float32") -> None:
-        check_choice("precision", precision, PRECISIONS)
+        self.precision = check_choice("precision", precision, PRECISIONS)
         self.device = torch.device(device)
-        self.precision = precision
         if precision == "bfloat16" and not has_bfloat16(self.device):
-            # From one place, so that one run says it once, whatever its parts are that make an engine.
+            # Always from this line, so that Python shows the warning once, however many engines a run makes.
             warnings.warn(
                 f"{self.name} has no instructions for bfloat16 and emulates it, which is slower than float32",
                 stacklevel=1,
@@ -59,7 +56,7 @@ class Engine:
 
     @property
     def place(self) -> str:
-        """Where results are computed, to the last bit: what computes, and how.
+        """The environment on which the last bits of a result depend: the device, and how it computes.
 
         On a processor that is the number of threads; on a GPU, whether convolutions multiply in TF32 (torch's default) and
         whether cuDNN chooses their algorithm by a stopwatch or freely, so that a run need not repeat itself.
@@ -77,25 +74,16 @@ class Engine:
         """Move a network to the device, its convolutions laid out channels last."""
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
-    def autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """The context in which networks are run."""
+    def autocast(self) -> torch.autocast:
+        """The context, or decorator, in which networks and losses are run."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
-
-    def autocasting(self, call: Callable[P, R]) -> Callable[P, R]:
-        """The same function, or module, within :meth:`autocast`."""
-
-        def within(*arguments: P.args, **settings: P.kwargs) -> R:
-            with self.autocast():
-                return call(*arguments, **settings)
-
-        return within
 
     def __repr__(self) -> str:
         return f"Engine({self.device}, {self.precision})"
 
 
 def has_bfloat16(device: torch.device | str) -> bool:
-    """Does this device have instructions for bfloat16, so that nothing has to be emulated?
+    """True if a device has instructions for bfloat16, so that nothing has to be emulated.
 
     Where torch cannot tell, as on processors that it does not describe, the answer is yes.
     """
@@ -163,7 +151,6 @@ class Recipe:
     precision: str = "float32"
 
     def __post_init__(self) -> None:
-        check_choice("precision", self.precision, PRECISIONS)
         milestones = (self.milestones,) if isinstance(self.milestones, numbers.Real) else tuple(self.milestones)
         plain = {
             "epochs": check_at_least("epochs", self.epochs, 1),
@@ -174,6 +161,7 @@ class Recipe:
             "milestones": tuple(check_between("milestones", milestone, 0, 1) for milestone in milestones),
             "decay": check_between("decay", self.decay, 0, math.inf, open_low=True),
             **{name: check_truth(name, getattr(self, name)) for name in ("drop_last", "augment")},
+            "precision": check_choice("precision", self.precision, PRECISIONS),
         }
         for name, value in plain.items():
             object.__setattr__(self, name, value)
@@ -195,7 +183,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What happened in one epoch.
+    """Report of one epoch.
 
     Attributes:
         epoch: counted from 1.

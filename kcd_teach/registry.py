@@ -1,4 +1,4 @@
-"""Names that stay open: what this package has under a name, and what a user's own file adds to it.
+"""Registries of names: what this package has under a name, and what a user's own file adds to it.
 
 Methods, value measures, networks and data sets each have one :class:`Registry`. What is added from outside is known with
 the file that added it: processes that work on the same runs load it too (:func:`load_origins`), and the code of the file
@@ -10,16 +10,17 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, overload
 
 from kcd_teach._checks import check_choice
 
 Thing = TypeVar("Thing")
+Given = TypeVar("Given")
 
 REGISTRIES: dict[str, "Registry[Any]"] = {}
 """Kind -> registry, of all kinds that are imported."""
@@ -27,7 +28,7 @@ REGISTRIES: dict[str, "Registry[Any]"] = {}
 
 @dataclass(frozen=True, eq=False)
 class Entry(Generic[Thing]):
-    """What stands behind a name.
+    """A registered thing, with its origin.
 
     Attributes:
         thing: a class, a function that makes something, or an object.
@@ -74,13 +75,17 @@ class Registry(Generic[Thing]):
 
     @property
     def added(self) -> dict[str, Entry[Thing]]:
-        """What came from outside."""
+        """Entries that were added from outside the package."""
         return {name: entry for name, entry in self._entries.items() if name not in self.known}
 
     def add(
-        self, name: str, thing: Thing, title: str = "", settings: Mapping[str, Any] | None = None,
+        self,
+        name: str,
+        thing: Thing,
+        title: str = "",
+        settings: Mapping[str, Any] | None = None,
         code: Sequence[object] = (),
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Give a thing a name. The module that gave the name may give it again, as a cell does that is run once more.
 
         Args:
@@ -107,14 +112,40 @@ class Registry(Generic[Thing]):
         homeless = [part for part in parts if not _file_of(part) and not _is_known(part)]
         texts += [_constants(part) for part in homeless if isinstance(part, type)]
         texts += [f"{part.args!r} {part.keywords!r}" for part in code or (thing,) if isinstance(part, partial)]
-        self._entries[name] = Entry(
-            thing, title, dict(settings or {}), module, file, tuple(texts), tuple(homeless)
-        )  # fmt: skip
+        self._entries[name] = Entry(thing, title, dict(settings or {}), module, file, tuple(texts), tuple(homeless))
 
     def remove(self, name: str) -> None:
         """Forget what was added under a name; raises KeyError if nothing was."""
         self.added[name]
         del self._entries[name]
+
+
+class Register(Protocol):
+    """A function that names a thing: called with both, or with the name alone as a decorator; it returns the thing."""
+
+    @overload
+    def __call__(self, name: str, **settings: Any) -> Callable[[Given], Given]: ...
+
+    @overload
+    def __call__(self, name: str, thing: Given, *more: Any, **settings: Any) -> Given: ...
+
+
+def also_decorates(add: Callable[..., None]) -> Register:
+    """Let a function ``add(name, thing, ..)`` also be written above the thing, ``@add(name, ..)``."""
+    second = list(inspect.signature(add).parameters)[1]
+
+    @wraps(add)
+    def register(name: str, *rest: Any, **settings: Any) -> Any:
+        first, *more = rest or (None,)
+        thing = settings.pop(second, first)
+
+        def named(given: Any) -> Any:
+            add(name, given, *more, **settings)
+            return given
+
+        return named if thing is None else named(thing)
+
+    return register
 
 
 def _caller() -> tuple[str, str]:
@@ -138,7 +169,7 @@ def _parts(thing: object) -> Iterator[type | FunctionType]:
 
 
 def _is_known(part: type | FunctionType) -> bool:
-    """Is it of this package, of torch or of Python, whose code is known by a version?"""
+    """True for what is of this package, of torch or of Python, whose code is known by a version."""
     top = part.__module__.partition(".")[0]
     return top in ("kcd_teach", "torch", "builtins") or (top in sys.stdlib_module_names and top != "__main__")
 
@@ -173,8 +204,9 @@ def origins() -> tuple[Origin, ...]:
     """Where everything from outside was added."""
     return tuple(
         Origin(kind, name, entry.module, entry.file)
-        for kind, registry in REGISTRIES.items() for name, entry in registry.added.items()
-    )  # fmt: skip
+        for kind, registry in REGISTRIES.items()
+        for name, entry in registry.added.items()
+    )
 
 
 def files_of(names: Collection[tuple[str, str]]) -> list[str]:
@@ -209,7 +241,7 @@ def load_origins(wanted: Iterable[Origin]) -> None:
 
 
 def _is_importable(module: str, file: str) -> bool:
-    """Does the name of a module lead to the same file here?"""
+    """True if the name of a module leads to the same file here."""
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):

@@ -1,4 +1,4 @@
-"""Means with intervals, and differences paired by seed: is a difference more than noise?"""
+"""Means with confidence intervals, and differences paired by seed."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ MOST_SEEDS = 1_000_000
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and how far the truth may be from it.
+    """A mean with its confidence interval.
 
     Attributes:
         mean: of the values.
@@ -126,7 +126,7 @@ def paired_differences(ours: Mapping[int, float], theirs: Mapping[int, float]) -
 
 
 def verdict(differences: Sequence[float]) -> str:
-    """What paired differences in percentage points allow to say, in one clause.
+    """The conclusion that paired differences in percentage points allow, in one clause.
 
     >>> verdict([0.1, -0.2, 0.3])
     'these 3 runs cannot tell them apart (+0.07 ± 0.63 points)'

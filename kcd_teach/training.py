@@ -31,31 +31,38 @@ from kcd_teach.views import StageImages, batches
 __all__ = ["Distillation", "EpochReport", "Recipe", "distill"]
 
 LARGEST_SEED = 10**12
-"""Larger ones do not fit a generator's seed, see :meth:`Distillation._shuffled`."""
+"""The largest one for which every epoch's seed fits a generator, see :meth:`Distillation._shuffled`."""
 
 PREPARATION_SEED = 50_000
-"""Order and views of the preparation's epochs are drawn apart from those of the student's."""
+"""Added to the number of a preparation epoch, so that its order and views are not those of a student's epoch."""
 
 _LEARNING: WeakSet[Distiller] = WeakSet()
-"""Distillers with weights or memories of their own that belong to a run, which no other run may start from."""
+"""Distillers with weights or memories of their own that a run has trained; no other run may start from them."""
 
 
 class Distillation(Iterator[EpochReport]):
     """A run of :func:`distill`: an iterator over its remaining epochs.
 
     Attributes:
-        student, dataset, knowledge, distiller, condenser, recipe, seed: the parts of the run; the knowledge is what the
-            teacher says.
-        images: what is shown in this stage.
-        preparation: what the method learns before the student.
-        progress: how far the run is.
-        saved: the file that it is saved to, and what it must be to go on from there.
+        student, dataset, knowledge, distiller, condenser, recipe, seed: the parts of the run; the knowledge holds the
+            teacher.
+        images: the training images of the current stage, with its mixtures.
+        preparation: training of the method's own parts that comes before the student's, for methods that need one.
+        progress: finished epochs, their reports, and counters of the current one.
+        saved: the checkpoint file, and the identity that a run must have to continue from it.
     """
 
     def __init__(
-        self, student: nn.Module, dataset: Dataset, knowledge: Knowledge | None, distiller: Distiller,
-        condenser: Condenser | KeepAll, recipe: Recipe, seed: int, checkpoint: Path | None,
-    ) -> None:  # fmt: skip
+        self,
+        student: nn.Module,
+        dataset: Dataset,
+        knowledge: Knowledge | None,
+        distiller: Distiller,
+        condenser: Condenser | KeepAll,
+        recipe: Recipe,
+        seed: int,
+        checkpoint: Path | None,
+    ) -> None:
         self.student, self.dataset, self.knowledge, self.distiller = student, dataset, knowledge, distiller
         self.condenser, self.recipe, self.seed = condenser, recipe, seed
         self.engine = Engine(dataset.train_images.device, recipe.precision)
@@ -70,15 +77,16 @@ class Distillation(Iterator[EpochReport]):
         identity = Identity(student, dataset, knowledge, distiller, condenser, recipe, seed)
         self.saved = SavedRun(checkpoint, identity, parts)
         self._in_step, self._stopping = False, threading.Event()
-        self._batch: Batch
-        self._told: Tensor | None = None  # the teacher's logits of the batch in hand
+        self._batch: Batch  # the current one, with the teacher's logits and the student's loss
+        self._teacher_logits: Tensor | None = None
         self._loss = torch.zeros(())
-        condenser.ask_for_more(self._beside)
+        condenser.attach(self._measure_inputs)
 
     def _distil(self) -> None:
         """One epoch of distillation, or the rest of an interrupted one; lines marked ``+`` are what KCD adds to it."""
-        batches, student, teacher, step = self._batches, self._ask_student, self._ask_teacher, self._step
-        distiller, condenser = self.engine.autocasting(self.distiller), self.condenser
+        batches, step, condenser = self._batches, self._step, self.condenser
+        student, teacher = self._student_outputs, self._teacher_outputs
+        distiller = self.engine.autocast()(self.distiller)  # as a decorator: the loss runs in the recipe's precision
         views = self.distiller.needs.views  # of each image: one, or four for methods that rotate it
 
         for batch in batches(condenser.active, condenser.mixture):  # + not all samples, and some blended
@@ -103,7 +111,10 @@ class Distillation(Iterator[EpochReport]):
             while not self.preparation.done:
                 self._prepare()
             stage = self.condenser.stage
-            self._begin_epoch()
+            self.student.train()
+            self.distiller.train()
+            self.distiller.start_epoch(self.epoch, self.recipe.epochs)
+            self.recipe.set_rate(self.optimizer, self.epoch + 1)
             self._distil()
             report = self._end_epoch(stage)
             self._stop_if_asked(f"after epoch {self.epoch}")
@@ -121,46 +132,41 @@ class Distillation(Iterator[EpochReport]):
 
     @property
     def config(self) -> dict[str, Any]:
-        """What makes this run this run, as far as it can be read."""
+        """The readable part of the run's identity: data set, student, distiller, recipe, condenser and seed."""
         return self.saved.identity.config
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that is needed to go on exactly from here, as tensors and plain values."""
+        """Everything that is needed to continue exactly from here, as tensors and plain values."""
         return self.saved.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`; raises ValueError if that was another run or none."""
+        """Continue from :meth:`state_dict`; raises ValueError if that is not a state of this very run."""
         self.saved.load_state_dict(state)
 
     def stop(self) -> None:
-        """Stop behind the current batch, as an interrupt does; for other threads, which no interrupt reaches."""
+        """Stop after the current batch, as an interrupt does; for other threads, which interrupts do not reach."""
         self._stopping.set()
 
-    def _begin_epoch(self) -> None:
-        self.student.train()
-        self.distiller.train()
-        self.distiller.start_epoch(self.epoch, self.recipe.epochs)
-        self.recipe.set_rate(self.optimizer, self.epoch + 1)
-
     def _batches(self, active: Tensor, mixture: Mixture) -> Iterator[Batch]:
-        """What is left of the epoch, on the active samples; counts what was done with each batch."""
+        """The remaining batches of the epoch, of the active samples; adds each batch's loss once it was trained on."""
         self.images.show(mixture, self.condenser.stage)
         for batch in self._stoppable(self._shuffled(active, self.epoch)):
             self._batch = batch
             yield batch
             self.progress.presentations += len(batch.ids)
             self.progress.loss += self._loss.double() * len(batch.ids)
-        self._in_step = True  # until the epoch is closed
+        self._in_step = True  # until the epoch is closed: a run stopped before that is not consistent
         self._check_finite(f"epoch {self.epoch + 1}")
 
     def _shuffled(self, ids: Tensor, epoch: int) -> Iterator[Batch]:
+        """One epoch of batches of these samples in random order and views, without those that are done already."""
         # One generator per epoch: the order of an epoch depends on seed and epoch alone, which makes resuming exact.
         generator = torch.Generator().manual_seed(100_003 * self.seed + epoch)
         first, needs = self.progress.batches, self.distiller.needs
         return batches(self.dataset, self.images, ids, self.recipe, generator, first, needs)
 
     def _stoppable(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Hand out batches, and stop behind one of them if that is asked for."""
+        """Yield batches and count them; save and stop between two of them after an interrupt."""
         for batch in batches:
             self._in_step = True
             yield batch
@@ -171,37 +177,41 @@ class Distillation(Iterator[EpochReport]):
                 self._stop_if_asked(f"between batches in epoch {self.epoch + 1}")
 
     def _stop_if_asked(self, where: str) -> None:
+        """End the iteration after an interrupt or :meth:`stop`, in a state from which it can be continued."""
         if self._stopping.is_set():
             self._stopping.clear()
             raise KeyboardInterrupt(f"stopped {where}; iterate to go on")
 
-    def _ask_student(self, batch: Batch) -> Outputs:
+    def _student_outputs(self, batch: Batch) -> Outputs:
+        """The student's logits, and its features if the distiller needs them."""
         with self.engine.autocast():
             return respond(self.student, batch.images, self.distiller.needs.features)
 
-    def _ask_teacher(self, batch: Batch) -> Outputs | None:
-        told = None if self.knowledge is None else self.knowledge(batch, self.distiller.needs)
-        self._told = None if told is None else told.logits
-        return told
+    def _teacher_outputs(self, batch: Batch) -> Outputs | None:
+        """The same of the teacher, computed or from the cache; None without a teacher."""
+        outputs = None if self.knowledge is None else self.knowledge(batch, self.distiller.needs)
+        self._teacher_logits = None if outputs is None else outputs.logits
+        return outputs
 
-    def _beside(self) -> dict[str, Tensor | None]:
-        """Labels and the teacher's logits of the batch in hand, for a condenser whose measure asks for them."""
-        told = None if self._told is None else self._told[:: self.distiller.needs.views]
-        return {"labels": self._batch.labels, "teacher_logits": told}
+    def _measure_inputs(self) -> dict[str, Tensor | None]:
+        """Labels and the teacher's logits of the current batch, for a condenser whose value measure uses them."""
+        logits = None if self._teacher_logits is None else self._teacher_logits[:: self.distiller.needs.views]
+        return {"labels": self._batch.labels, "teacher_logits": logits}
 
     def _step(self, loss: Tensor) -> None:
+        """One step of the optimiser."""
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
         self._loss = loss.detach()
 
     def _prepare(self) -> None:
-        """One epoch of what the method learns before the student, on all samples."""
-        everything = torch.arange(len(self.dataset.train_images))
-        shuffled = self._shuffled(everything, PREPARATION_SEED + self.preparation.epoch)
+        """One epoch of training the method's own parts, before the student's first epoch, on all samples."""
+        all_ids = torch.arange(len(self.dataset.train_images))
+        shuffled = self._shuffled(all_ids, PREPARATION_SEED + self.preparation.epoch)
         for batch in self._stoppable(shuffled):
             with self.engine.autocast():
-                loss = self.preparation.loss(batch, self._ask_teacher(batch))
+                loss = self.preparation.loss(batch, self._teacher_outputs(batch))
             self.preparation.step(loss)
             self.progress.loss += loss.detach().double()
         self._check_finite(f"preparation epoch {self.preparation.epoch + 1}")
@@ -212,7 +222,7 @@ class Distillation(Iterator[EpochReport]):
     def _end_epoch(self, stage: int) -> EpochReport:
         """Evaluate, report and save an epoch that was trained in this stage."""
         progress = self.progress
-        shown = progress.presentations - (self.reports[-1].presentations if self.reports else 0)
+        shown = progress.presentations - (progress.reports[-1].presentations if progress.reports else 0)
         loss = progress.loss.item() / max(shown, 1)
         progress.epoch += 1
         test_accuracy = accuracy(self.student, self.dataset, self.engine.precision)
@@ -232,6 +242,7 @@ class Distillation(Iterator[EpochReport]):
         self.saved.save()
 
     def _check_finite(self, where: str) -> None:
+        """Raise if training diverged; once per epoch, because reading the loss waits for the device."""
         if not math.isfinite(loss := self.progress.loss.item()):
             raise FloatingPointError(f"training diverged in {where}: the loss is {loss}; lower the rate")
 
@@ -251,14 +262,14 @@ def distill(
     """Train a student; iterate over the result to train epoch by epoch.
 
     Interrupting it stops between two batches; iterating again goes on from there. With ``checkpoint`` the state is
-    saved after every epoch and at an interrupt, and a later call with the same arguments goes on from the file, with
-    the same result as if it had never stopped: bit for bit with a bare teacher, and up to rounding with a store in
-    memory, because the teacher is then asked in batches of other sizes.
+    saved after every epoch and at an interrupt, and a later call with the same arguments continues from the file, with
+    the same result as if it had never stopped: bit for bit with a bare teacher, and up to rounding with a cache in
+    memory, because the teacher then runs on batches of other sizes.
 
     Args:
         student: network to train, ``student(images) -> logits [B, C]``.
         dataset: what to train and test on.
-        teacher: network, or :class:`Knowledge` to share its stored answers; ``None`` trains on labels alone.
+        teacher: network, or :class:`Knowledge` to share its cached logits; ``None`` trains on labels alone.
         recipe: how to optimise; the benchmark's by default.
         distiller: how knowledge is moved, a :class:`~kcd_teach.distillers.Distiller`, its class or its name; KD by default.
             ``"kc-NAME"`` also condenses, with the condenser's defaults if none is given.
@@ -290,7 +301,7 @@ def distill(
     counts = getattr(condenser, "counts", [len(dataset.train_images)])
     smallest = smallest_batch(counts, recipe, type(method).__name__, method.needs.smallest_batch)
     rehearse(student, knowledge, method, dataset, recipe, smallest)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):  # what the method draws follows the seed, and leaves the global state alone
         torch.manual_seed(seed)
         method.begin(len(dataset.train_images))
     file = Path(checkpoint) if checkpoint else None

@@ -1,4 +1,4 @@
-"""What is refused before the first batch: parts of a run that do not fit together, and steps that would fail."""
+"""Checks before the first batch: whether the parts of a run fit together, and whether a step would fail."""
 
 import contextlib
 import copy
@@ -22,7 +22,7 @@ STAGES = 6
 
 
 def choose_knowledge(teacher: nn.Module | Knowledge | None, dataset: Dataset, precision: str) -> Knowledge | None:
-    """The teacher as something that can be asked, on the data set's device."""
+    """The teacher as :class:`Knowledge`, on the data set's device."""
     knowledge = Knowledge(teacher, dataset, precision=precision) if isinstance(teacher, nn.Module) else teacher
     if knowledge is None:
         return None
@@ -74,9 +74,12 @@ def choose_distiller(
 
 
 def choose_condenser(
-    condenser: Condenser | KeepAll | None, distiller: object, dataset: Dataset, recipe: Recipe,
+    condenser: Condenser | KeepAll | None,
+    distiller: object,
+    dataset: Dataset,
+    recipe: Recipe,
     teacher: Knowledge | None = None,
-) -> Condenser | KeepAll:  # fmt: skip
+) -> Condenser | KeepAll:
     """Which samples are shown: as given, the default condenser for ``kc-NAME``, or else all."""
     count = len(dataset.train_images)
     if condenser is None:
@@ -88,7 +91,7 @@ def choose_condenser(
             raise ValueError(f"condenser has {name}={condenser.config[name]}, but the run has {wanted}")
     if isinstance(condenser, Condenser) and condenser.in_use:
         raise ValueError(f"condenser has seen {condenser.epoch} epochs already; make a new one for every run")
-    if isinstance(condenser, Condenser) and teacher is None and "teacher_logits" in condenser.measure.asks_for:
+    if isinstance(condenser, Condenser) and teacher is None and "teacher_logits" in condenser.measure.inputs:
         raise ValueError(f"value={condenser.measure.name!r} asks for the teacher's logits, and teacher is None")
     return condenser
 
@@ -137,7 +140,7 @@ def rehearse(
     try:
         student, distiller = copy.deepcopy(student), copy.deepcopy(distiller)
         teacher = teacher and teacher.rehearsing()
-    except Exception:  # whatever cannot be copied is not rehearsed; its first batch will tell
+    except Exception:  # whatever cannot be copied is not rehearsed, and would fail in its first batch
         return
     count = min(smallest, 2, len(dataset.train_images))
     hint = f"; batch_size={recipe.batch_size} leaves a last batch of one, use drop_last=True or another batch_size"
@@ -148,23 +151,23 @@ def rehearse(
             batch = _batch_of(count, dataset, recipe, needs)
         with Engine(device, recipe.precision).autocast():
             with _named(f"student cannot be trained on a batch of {count} images", hint):
-                said = respond(student.train(), batch.images, needs.features)
-            check_classes("student", said.logits, dataset)
+                ours = respond(student.train(), batch.images, needs.features)
+            check_classes("student", ours.logits, dataset)
             with _named(f"teacher cannot be asked about a batch of {count} images", hint):
-                told = None if teacher is None else teacher(batch, needs)
-            if told is not None:
-                check_classes("teacher", told.logits, dataset)
+                theirs = None if teacher is None else teacher(batch, needs)
+            if theirs is not None:
+                check_classes("teacher", theirs.logits, dataset)
             with _named(f"{type(distiller).__name__} cannot compare a batch of {count} images", hint):
-                if told is not None and needs.preparation:
-                    distiller.preparation_loss(batch, told)
-                loss = distiller.train()(batch, said, told)
+                if theirs is not None and needs.preparation:
+                    distiller.preparation_loss(batch, theirs)
+                loss = distiller.train()(batch, ours, theirs)
     if not (isinstance(loss, Tensor) and loss.ndim == 0 and loss.requires_grad):
         seen = f"a tensor {list(loss.shape)} without gradient" if isinstance(loss, Tensor) else type(loss).__name__
         raise ValueError(f"{type(distiller).__name__} must give a scalar loss that depends on the student, got {seen}")
 
 
 def check_classes(role: str, logits: Tensor, dataset: Dataset) -> None:
-    """Raise ValueError unless a network says one number per class of the data set."""
+    """Raise ValueError unless a network gives one logit per class of the data set."""
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         seen = f"a tensor {list(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
         raise ValueError(f"{role} must answer images with logits [B, C] and nothing else, got {seen}")
@@ -194,7 +197,7 @@ def _batch_of(count: int, dataset: Dataset, recipe: Recipe, needs: Needs) -> Bat
 
 @contextlib.contextmanager
 def _named(what: str, hint: str) -> Iterator[None]:
-    """Say what was tried when something fails, in one line."""
+    """Turn any error inside into a ValueError that names, in one line, what was tried."""
     try:
         yield
     except NotFinite:  # diverged, and not a part that does not fit

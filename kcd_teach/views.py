@@ -1,4 +1,4 @@
-"""What is shown of the images: crops and flips, rotations, mixtures, and one epoch of batches of them."""
+"""Views of the images: crops and flips, rotations, mixtures, and one epoch of batches of them."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -22,7 +22,7 @@ def num_views(padding: int) -> int:
 def draw_views(count: int, padding: int, generator: torch.Generator) -> Tensor:
     """Draw one view for each of ``count`` images, uniformly from all crops and both flips.
 
-    A view is one number, so that what a teacher says about it can be stored: ``(row * (2p + 1) + column) * 2 + flip``
+    A view is one number, so that a teacher's logits for it can be cached: ``(row * (2p + 1) + column) * 2 + flip``
     with the crop's upper left corner (row, column) in 0 .. 2p inside the padded image.
 
     Returns:
@@ -131,13 +131,13 @@ class StageImages:
         self.mixed = torch.zeros(len(originals), dtype=torch.bool)
 
     def show(self, mixture: Mixture, stage: int) -> None:
-        """Show what a stage trains on, with its mixture; nothing changes if it is shown already."""
+        """Switch to the images of a stage, with its mixture; nothing changes if that is the current one."""
         if stage != self.stage:
             self.apply(mixture)
             self.stage = stage
 
     def apply(self, mixture: Mixture) -> None:
-        """Start a stage: blend its boundary samples with their partners."""
+        """Replace the boundary samples by their mixtures with their partners."""
         source = self.current if self.cumulative else self.originals
         mix = blend_as_released if self.cumulative else blend
         if not self.cumulative:
@@ -205,11 +205,11 @@ class NegativePool:
         count, end = self._counts[label], self._ends[label]
         others = len(self._ids) - count
         if others >= negatives:
-            places = torch.randperm(others, generator=generator)[:negatives]
+            drawn = torch.randperm(others, generator=generator)[:negatives]
         else:
-            places = torch.randint(others, (negatives,), generator=generator)
+            drawn = torch.randint(others, (negatives,), generator=generator)
         # Positions from where the own class begins are moved past it.
-        return self._ids[torch.where(places < end - count, places, places + count)]
+        return self._ids[torch.where(drawn < end - count, drawn, drawn + count)]
 
 
 def batches(
@@ -224,8 +224,8 @@ def batches(
     """One epoch over the active samples, shuffled and augmented, from batch ``first`` on.
 
     Order and views of the whole epoch are drawn before the first batch, and the negatives of a batch by a generator of
-    its own, so an epoch can be entered anywhere. Where the active samples are all of one class, which leaves none to be
-    told apart from, negatives come from all samples.
+    its own, so an epoch can be entered anywhere. Where the active samples are all of one class, which leaves no
+    negatives among them, negatives come from all samples.
     """
     needs = needs or Needs()
     # From ascending ids, not from the ranking: else batches would depend on the ranking even if nothing is dropped.

@@ -1,4 +1,4 @@
-"""Which networks and methods are here? The tables of the README, made from the code: ``python -m kcd_teach.zoo``."""
+"""Tables of all networks and methods for the README, made from the code: ``python -m kcd_teach.zoo``."""
 
 import importlib
 import inspect
@@ -11,13 +11,12 @@ from kcd_teach.condensation.value import VALUES
 from kcd_teach.datasets import DATASETS
 from kcd_teach.distillers import DISTILLERS, distiller_class, list_distillers
 from kcd_teach.models import MODELS, count_parameters, create_model, list_models
-from kcd_teach.registry import Registry
 
 BEGIN, END = "<!-- zoo: python -m kcd_teach.zoo -->", "<!-- end of zoo -->"
 
 
 def family_of(method: str) -> str:
-    """What a method compares, as its class says, or else as what it needs says."""
+    """What a method compares: ``compares`` of its class, or else features or logits, whichever it needs."""
     cls = distiller_class(method)
     return cls.compares or ("features" if cls.needs.features else "logits")
 
@@ -77,16 +76,6 @@ def method_table() -> str:
     return "\n".join(["| method, condensed | compares | what it is | source |", "| --- | --- | --- | --- |", *rows])
 
 
-def value_table() -> str:
-    """Markdown table of the value measures: name, what is recorded, how records become a value."""
-    rows = []
-    for name in VALUES:
-        measure = VALUES[name].thing
-        how = measure.combine if isinstance(measure.combine, str) else "a function of its own"
-        rows.append(f"| `{name}` | {measure.meaning} | {how} |")
-    return "\n".join(["| value | what is recorded of a sample | and joined by |", "| --- | --- | --- |", *rows])
-
-
 def section() -> str:
     """The tables of networks and methods between the marks that the README holds."""
     return f"{BEGIN}\n{network_table()}\n\n{method_table()}\n{END}"
@@ -94,13 +83,13 @@ def section() -> str:
 
 def names() -> str:
     """Everything that has a name, a line per kind; what was registered from outside stands last."""
-    kinds: dict[str, Registry[Any]] = {
-        "methods": DISTILLERS,
-        "values": VALUES,
-        "networks": MODELS,
-        "data sets": DATASETS,
+    kinds = {
+        "methods": list(DISTILLERS),
+        "values": list(VALUES),
+        "networks": list(MODELS),
+        "data sets": list(DATASETS),
     }
-    return "\n".join(f"{kind}: {', '.join(registry)}" for kind, registry in kinds.items())
+    return "\n".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items())
 
 
 if __name__ == "__main__":

@@ -14,6 +14,11 @@ os.environ["OMP_NUM_THREADS"] = THREADS  # of the processes that tests start
 torch.set_num_threads(int(THREADS))
 
 
+def pytest_collection_modifyitems(items):
+    """Put the solved notebooks right behind the others: begun late, they would be all that runs at the end."""
+    items.sort(key=lambda item: item.path.suffix != ".ipynb" and item.path.name != "test_solved_notebooks.py")
+
+
 @pytest.fixture(autouse=True)
 def interrupts_are_heard():
     """A process started in the background of a shell ignores SIGINT; the tests of interrupts need Python's handler."""

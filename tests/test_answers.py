@@ -12,7 +12,7 @@ import torch
 from kcd_teach import knowledge as module
 from kcd_teach.datasets import load_dataset
 from kcd_teach.fingerprints import PROBES
-from kcd_teach.knowledge import DiskAnswers, Knowledge, MemoryAnswers, checksums, fingerprint, size_of
+from kcd_teach.knowledge import DiskCache, Knowledge, MemoryCache, checksums, fingerprint, size_of
 from kcd_teach.views import num_views
 from tests.test_knowledge import IDS, IMAGES, NONE, VIEWS, Spy, asked
 from tests.tiny import outcome, same, tiny_dataset, tiny_networks, tiny_run
@@ -20,13 +20,13 @@ from tests.tiny import outcome, same, tiny_dataset, tiny_networks, tiny_run
 ROWS = torch.randn(3, 3, generator=torch.Generator().manual_seed(1)).half()
 
 
-def disk(folder: Path, teacher=None, dataset=None, precision="float32") -> DiskAnswers:
-    return DiskAnswers(teacher or Spy(), dataset or tiny_dataset(), precision, folder)
+def disk(folder: Path, teacher=None, dataset=None, precision="float32") -> DiskCache:
+    return DiskCache(teacher or Spy(), dataset or tiny_dataset(), precision, folder)
 
 
 @pytest.fixture(params=["memory", "disk"])
 def store(request, tmp_path):
-    return MemoryAnswers(tiny_dataset()) if request.param == "memory" else disk(tmp_path)
+    return MemoryCache(tiny_dataset()) if request.param == "memory" else disk(tmp_path)
 
 
 def test_knows_nothing_at_first(store):

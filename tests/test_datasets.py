@@ -2,6 +2,7 @@ import dataclasses
 import importlib.util
 import os
 import socket
+import sys
 import urllib.error
 import zipfile
 from pathlib import Path
@@ -143,6 +144,7 @@ def test_bundled_arrays_can_be_rebuilt_from_the_originals(rebuilt):
     assert all(ours[key].dtype == theirs[key].dtype for key in ARRAYS)
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11, 4), reason="older zipfiles have other headers")
 def test_bundled_file_can_be_rebuilt_byte_for_byte(rebuilt):
     assert rebuilt.read_bytes() == BUNDLED.read_bytes()
 

@@ -12,7 +12,7 @@ import pytest
 
 from kcd_teach import datasets
 from kcd_teach.datasets import cache_folder, load_dataset
-from kcd_teach.knowledge import DiskAnswers, check_room_of_answers
+from kcd_teach.knowledge import DiskCache, check_room_of_answers
 from tests.tiny import tiny_dataset, tiny_networks
 
 ROOT = Path(__file__).parent.parent
@@ -155,7 +155,7 @@ def test_a_user_without_a_home_distils_with_answers_on_disk(mine, become, enviro
     with Commands(become, **PLAIN, **environment, TMPDIR=str(mine / "tmp")) as run:
         said = run("doctor", *choice, folder=mine)
         assert all(line.startswith("ok") for line in said.splitlines())
-        assert f"in {kept} for kept answers" in said
+        assert f"in {kept} for cached predictions" in said
         assert not kept.exists()
         assert "1 of 1 runs" in run("distill", *choice, folder=mine)
         assert len(list(kept.glob("*.npy"))) == 2
@@ -222,7 +222,7 @@ def test_answers_that_cannot_be_kept_are_refused_at_once(tmp_path, monkeypatch):
     with pytest.raises(OSError, match=said):
         check_room_of_answers(1, tmp_path / "file" / "x")
     with pytest.raises(OSError, match=said):
-        DiskAnswers(tiny_networks()[1], tiny_dataset(), "float32", tmp_path / "file" / "x")
+        DiskCache(tiny_networks()[1], tiny_dataset(), "float32", tmp_path / "file" / "x")
 
 
 def test_every_command_prints_in_an_encoding_without_its_signs(tmp_path):

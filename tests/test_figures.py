@@ -13,6 +13,7 @@ from PIL import Image
 from kcd_teach import figures
 from kcd_teach.figures.style import ROLES
 from kcd_teach.statistics import Interval
+from tests.tiny import tiny_dataset
 
 GENERATOR = np.random.default_rng(0)
 
@@ -63,6 +64,9 @@ PICTURES = {
     ),
     "learning_curves": lambda: figures.learning_curves({"run": [10.0, 20.0]}, {"run": "kept"}, "it rises", "title"),
     "image_rows": lambda: figures.image_rows({"row": IMAGES}, {"row": ["x"] * 6}, "six images", "title"),
+    "labelled_rows": lambda: figures.labelled_rows(
+        tiny_dataset(), {"first": range(3), "some": np.array([5, 1])}, "five images", "title", {"first": "kept"}
+    ),
     "agreement": lambda: figures.agreement({"a": VALUES, "b": VALUES**2, "c": -VALUES}, "title"),
     "scatter": lambda: figures.scatter(VALUES, VALUES**2, "x", "y", "title", {"some": np.array([1, 2])}),
 }
@@ -219,3 +223,11 @@ def test_colours_live_in_one_file():
     for path in package.rglob("*.py"):
         if path.name != "style.py":
             assert re.findall(r"#[0-9a-fA-F]{6}\b", path.read_text()) == [], path
+
+
+def test_labelled_rows_are_the_images_and_labels_of_the_ids():
+    picture = PICTURES["labelled_rows"]()
+    captions = [axes.get_xlabel() for axes in picture.figure.axes if axes.axison]
+    assert captions == ["rows", "columns", "both", "both", "columns"]
+    shown = [axes.images[0].get_array() for axes in picture.figure.axes if axes.axison]
+    assert np.array_equal(shown[3], tiny_dataset().train_images[5, 0])

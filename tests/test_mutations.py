@@ -40,7 +40,7 @@ LOOP_FAULTS: dict[str, tuple[str, ...]] = {
         "loss.backward()\n        self.optimizer.step()",
     ),
     "the student stays in eval mode": (
-        "KD", "self.student.train()\n        self.distiller.train()", "self.distiller.train()",
+        "KD", "self.student.train()\n            self.distiller.train()", "self.distiller.train()",
     ),
     "the teacher is in train mode": ("KD", "respond(self.teacher.eval(), images", "respond(self.teacher.train(), images"),
     "tests are in train mode": ("labels alone", "    model.eval()\n    with Engine", "    with Engine"),
@@ -146,7 +146,7 @@ LOOP_FAULTS: dict[str, tuple[str, ...]] = {
         "KC-CRD", "manual_seed(1_000_003 * generator.initial_seed() + number)",
         "manual_seed(1_000_003 * generator.initial_seed())",
     ),
-    "contrasts of the own class": ("KC-CRD", "torch.where(places < end - count, places, places + count)", "places"),
+    "contrasts of the own class": ("KC-CRD", "torch.where(drawn < end - count, drawn, drawn + count)", "drawn"),
     "embeddings are not trained": (
         "KC-CRD", "[*student.parameters(), *distiller.student_parameters()]", "[*student.parameters()]",
     ),

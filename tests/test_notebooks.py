@@ -142,9 +142,12 @@ def test_exercises_are_stubs_followed_by_their_check(path):
 
 
 @each
-def test_cells_are_short(path):
-    lengths = [sum(bool(line.strip()) for line in cell.source.splitlines()) for cell in code_cells(path)]
-    assert max(lengths) <= 20
+def test_code_can_be_read_on_a_projector(path):
+    for cell in code_cells(path):
+        lines = cell.source.splitlines()
+        assert len(lines) <= 20, cell.id
+        assert max(map(len, lines)) <= 88, cell.id
+        assert not re.search(r"#\s*(fmt|yapf)\s*:", cell.source), cell.id
 
 
 @each

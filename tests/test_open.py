@@ -21,7 +21,7 @@ from kcd_teach.condensation import ValueMeasure, fixed_values, list_values, pred
 from kcd_teach.datasets import list_datasets, load_dataset, register_dataset
 from kcd_teach.distillers import KD, Distiller, register_distiller
 from kcd_teach.fingerprints import own_code
-from kcd_teach.method_costs import costs
+from kcd_teach.lessons.measurements import costs
 from kcd_teach.models import register_model
 from kcd_teach.registry import REGISTRIES, load_file
 from tests.tiny import outcome, same, tiny_dataset, tiny_networks, tiny_run
@@ -124,7 +124,6 @@ def test_everything_of_an_own_file_is_listed_and_can_be_found(own):
     (network,) = [line for line in added if "`flat`" in line]
     assert "One linear map of all pixels" in network
     assert "arXiv 3101.00001" in network
-    assert "`hurry` | How far the label is from being likeliest | mean" in zoo.value_table()
 
 
 def test_a_plan_with_an_own_method_value_network_and_data_set_runs_and_is_shown(own, tmp_path):
@@ -285,7 +284,7 @@ def test_without_a_docstring_the_zoo_has_a_name():
 
 def test_the_cost_of_an_own_method_is_measured_like_the_others(own, monkeypatch):
     load_file(own)
-    monkeypatch.setattr("kcd_teach.method_costs.list_distillers", lambda: ["kd", "cosine"])
+    monkeypatch.setattr("kcd_teach.lessons.measurements.list_distillers", lambda: ["kd", "cosine"])
     measured = costs(load_dataset("fashion-mnist-mini").first(13), repetitions=1)
     assert measured["methods"]["cosine"]["step time over KD"]["median"] > 0
 

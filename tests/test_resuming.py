@@ -19,7 +19,7 @@ from kcd_teach.checkpoints import read_state, write_state
 from kcd_teach.condensation import Condenser
 from kcd_teach.knowledge import Knowledge
 from kcd_teach.training import distill
-from tests.tiny import outcome, same, tiny_dataset, tiny_networks, tiny_run
+from tests.tiny import outcome, replaced_weights, same, tiny_dataset, tiny_networks, tiny_run
 
 PRESETS = pytest.mark.parametrize("preset", [None, "paper", "released"])
 # Batches are 1-5, 6-10, 11-13 and 14-16; the stage changes after the tenth.
@@ -176,7 +176,8 @@ def test_continued_from_a_checkpoint_between_epochs(tmp_path, preset, epochs):
     for _ in range(epochs):
         next(run)
     del run
-    again = tiny_run(preset, checkpoint=tmp_path / "run.pt", student_seed=7)  # its weights come from the file
+    with replaced_weights():
+        again = tiny_run(preset, checkpoint=tmp_path / "run.pt", student_seed=7)
     assert (again.epoch, len(again), len(again.reports)) == (epochs, 4 - epochs, epochs)
     assert [report.epoch for report in again] == list(range(epochs + 1, 5))
     assert same(outcome(again), undisturbed(preset))
@@ -190,7 +191,8 @@ def test_continued_from_a_checkpoint_in_the_middle_of_an_epoch(tmp_path, preset,
         list(run)
     del run
     teacher = Interrupting()
-    again = tiny_run(preset, teacher, checkpoint=tmp_path / "run.pt", student_seed=7)
+    with replaced_weights():
+        again = tiny_run(preset, teacher, checkpoint=tmp_path / "run.pt", student_seed=7)
     list(again)
     assert teacher.calls == (20 if preset is None else 16) - batch  # no batch is repeated or left out
     assert same(outcome(again), undisturbed(preset))
@@ -204,7 +206,8 @@ def test_continued_from_a_checkpoint_in_bfloat16(tmp_path, preset):
     assert tiny_run(preset, **settings).epoch == 0
     with pytest.raises(KeyboardInterrupt):
         list(tiny_run(preset, Interrupting(10), **settings))
-    again = tiny_run(preset, student_seed=7, **settings)
+    with replaced_weights():
+        again = tiny_run(preset, student_seed=7, **settings)
     assert again.epoch == 2
     list(again)
     assert same(outcome(again), undisturbed(preset, "bfloat16"))
@@ -289,7 +292,8 @@ def test_a_killed_process_loses_at_most_one_epoch(tmp_path):
     command = [sys.executable, "-c", KILLED, str(tmp_path / "run.pt"), "12"]
     killed = subprocess.run(command, cwd=root, capture_output=True, timeout=600)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    again = tiny_run("paper", checkpoint=tmp_path / "run.pt", student_seed=7)
+    with replaced_weights():
+        again = tiny_run("paper", checkpoint=tmp_path / "run.pt", student_seed=7)
     assert again.epoch == 2  # it was killed in the middle of the third
     list(again)
     assert same(outcome(again), undisturbed("paper"))

@@ -7,12 +7,13 @@ import json
 import numpy as np
 import pytest
 
-from kcd_teach import Condenser, Knowledge, Recipe, create_distiller, create_model, distill, load_dataset, traces
+from kcd_teach import Condenser, Knowledge, Recipe, create_distiller, create_model, distill, load_dataset
 from kcd_teach.benchmark import Scale, Store, curves, find_plan, find_row, make_plan, open_study, run_plan, runs
 from kcd_teach.datasets import find_data_file
 from kcd_teach.distillers import KD
 from kcd_teach.fingerprints import hash_of
 from kcd_teach.knowledge import accuracy
+from kcd_teach.lessons import measurements
 from kcd_teach.models import count_parameters, load_checkpoint, load_teacher
 from tests.benchmark.runner_oracle import on_one_thread
 from tests.tiny import same
@@ -170,17 +171,17 @@ def test_runs_of_a_process_share_what_is_kept_in_memory(tmp_path, monkeypatch):
 
 
 def test_teacher_and_recordings_are_made_by_their_commands(tmp_path, monkeypatch):
-    monkeypatch.setattr(traces, "SCALE", dataclasses.replace(TINY, teacher_epochs=1))
+    monkeypatch.setattr(measurements, "SCALE", dataclasses.replace(TINY, teacher_epochs=1))
     (tmp_path / "results").mkdir()
-    traces.make_teacher(tmp_path, tmp_path / "runs")
+    measurements.make_teacher(tmp_path, tmp_path / "runs")
     record = json.loads((tmp_path / "results" / "teacher.jsonl").read_text())
     assert record.keys() >= json.loads(find_data_file("results/teacher.jsonl").read_text()).keys() - {"command"}
     made = load_checkpoint(create_model("mini_resnet8x3", 10, 1, seed=0), tmp_path / "mini_resnet8x3.npz")
     assert hash_of(made) == record["weights"]
-    traces.record_traces(tmp_path / "results")
+    measurements.record_traces(tmp_path / "results")
     monkeypatch.setenv("KCD_DATA", str(tmp_path))
-    assert traces.load_trace("mini_convnet").correct.shape == (6, 30)
-    assert (~np.isnan(traces.load_trace("condensed").entropy)).sum(axis=1).tolist() == [30, 28, 26, 25, 23, 21]
+    assert measurements.load_trace("mini_convnet").correct.shape == (6, 30)
+    assert (~np.isnan(measurements.load_trace("condensed").entropy)).sum(axis=1).tolist() == [30, 28, 26, 25, 23, 21]
 
 
 def test_cost_is_relative_to_plain_kd():

@@ -3,6 +3,7 @@
 import copy
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
@@ -44,6 +45,11 @@ def tiny_run(preset: str | None = "paper", teacher: nn.Module | Knowledge | None
     recipe = Recipe(**{"epochs": 4, "batch_size": 10, "precision": "float32", **settings.pop("recipe", {})})
     settings = {"recipe": recipe, "condenser": condenser, **settings}
     return distill(student, settings.pop("dataset", tiny_dataset()), teacher or tiny_networks()[1], **settings)
+
+
+def replaced_weights() -> pytest.WarningsRecorder:
+    """Expect the warning of a run whose student is not the one that its checkpoint began with."""
+    return pytest.warns(UserWarning, match=r"this student is not the one that the run in .* began with")
 
 
 def outcome(run: Distillation) -> dict[str, Any]:

@@ -1,14 +1,14 @@
-"""Does it hold? The published benchmark: plans, teachers, a runner that survives everything, and the table.
+"""The published benchmark: plans, teachers, a runner that can be stopped or killed at any moment, and the table.
 
-- :mod:`~kcd_teach.benchmark.settings`: what can be run? Pairs, rows, scales.
-- :mod:`~kcd_teach.benchmark.published`: what was published, and with what may it be compared?
-- :mod:`~kcd_teach.benchmark.plan`: what is to be run?
-- :mod:`~kcd_teach.benchmark.runs`: what is one run, a teacher's or a student's?
-- :mod:`~kcd_teach.benchmark.runner`, :mod:`~kcd_teach.benchmark.ray_engine`: who does the work?
-- :mod:`~kcd_teach.benchmark.store`: where are results kept?
-- :mod:`~kcd_teach.benchmark.doctor`: what will it take?
-- :mod:`~kcd_teach.benchmark.table`, :mod:`~kcd_teach.benchmark.curves`, :mod:`~kcd_teach.benchmark.plotting`: what came
-  out, and what does it look like?
+- :mod:`~kcd_teach.benchmark.settings`: what can be run: pairs, rows, scales
+- :mod:`~kcd_teach.benchmark.published`: the published numbers, and with which of ours they may be compared
+- :mod:`~kcd_teach.benchmark.plan`: which runs are wanted
+- :mod:`~kcd_teach.benchmark.runs`: one run, a teacher's or a student's
+- :mod:`~kcd_teach.benchmark.runner`, :mod:`~kcd_teach.benchmark.ray_engine`: the runner, on one machine or on several
+- :mod:`~kcd_teach.benchmark.store`: the folder of results
+- :mod:`~kcd_teach.benchmark.doctor`: what a plan needs, checked before it starts
+- :mod:`~kcd_teach.benchmark.table`, :mod:`~kcd_teach.benchmark.curves`, :mod:`~kcd_teach.benchmark.plotting`: the results
+  as a table, as plain numbers and as pictures
 """
 
 from kcd_teach.benchmark.doctor import Finding, examine

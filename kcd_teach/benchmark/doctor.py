@@ -1,4 +1,4 @@
-"""Is this machine ready? Device, memory, data, disk, teachers, and what a plan takes, before it starts."""
+"""What a plan needs, checked before it starts: device, memory, data, disk, teachers and time."""
 
 import importlib.metadata
 import json
@@ -33,7 +33,7 @@ PROCESS = 700e6
 RECORD = 150
 """Bytes of a record per epoch."""
 BANK = 2 * 128 * 4
-"""Bytes that contrastive methods remember per sample."""
+"""Bytes of the memory banks of contrastive methods per sample."""
 PER_SAMPLE = 60
 """Bytes of a condenser per sample."""
 
@@ -48,12 +48,12 @@ class Room:
     Attributes:
         disk: for checkpoints of the runs side by side, trained students, teachers and results.
         memory: of all processes together, where networks are trained on the CPU; activations not counted.
-        answers: in the cache, of teachers whose answers are kept there.
+        cache: for predictions of teachers that are cached on the disk.
     """
 
     disk: float
     memory: float
-    answers: float
+    cache: float
 
 
 def room_of(plan: Plan, dataset: Dataset, workers: int) -> Room:
@@ -62,9 +62,8 @@ def room_of(plan: Plan, dataset: Dataset, workers: int) -> Room:
     shape = (channels, height, width)
     images = dataset.train_images.nbytes + dataset.test_images.nbytes
     largest = max(
-        checkpoint_bytes(pair, row, count, shape, len(dataset.classes))
-        for pair in plan.pairs for row in plan.rows
-    )  # fmt: skip
+        checkpoint_bytes(pair, row, count, shape, len(dataset.classes)) for pair in plan.pairs for row in plan.rows
+    )
     teachers = {name: 4 * _numbers(name, shape, len(dataset.classes)) for name in plan.teachers}
     records = RECORD * plan.scale.epochs * plan.num_runs
     students = sum(4 * _numbers(pair.student, shape, len(dataset.classes)) for pair in plan.pairs)
@@ -72,10 +71,8 @@ def room_of(plan: Plan, dataset: Dataset, workers: int) -> Room:
     kept = students * sum(len(plan.seeds_of(row)) for row in plan.rows) + sum(teachers.values())
     disk = FILES * workers * training + kept + records
     memory = workers * (PROCESS + 2 * images + 2 * largest + max(teachers.values(), default=0))
-    answers = (
-        len(teachers) * room_of_answers(dataset) if any(row.at(plan.scale).store == "disk" for row in plan.rows) else 0
-    )
-    return Room(disk, memory, answers)
+    cached = any(row.at(plan.scale).store == "disk" for row in plan.rows)
+    return Room(disk, memory, cache=len(teachers) * room_of_answers(dataset) if cached else 0)
 
 
 def check_room(plan: Plan, dataset: Dataset, folder: Path, workers: int) -> None:
@@ -86,8 +83,8 @@ def check_room(plan: Plan, dataset: Dataset, folder: Path, workers: int) -> None
             f"the plan takes up to {room.disk / 1e9:.2f} GB in {folder}, where {free / 1e9:.2f} GB are free; choose "
             "another folder, or fewer workers"
         )
-    if room.answers:
-        check_room_of_answers(room.answers)
+    if room.cache:
+        check_room_of_answers(room.cache)
     if memory is not None and room.memory > memory:
         raise MemoryError(
             f"{workers} workers would take about {room.memory / 1e9:.1f} GB of memory, and this machine has "
@@ -104,7 +101,7 @@ def total_memory() -> float | None:
 
 @cache
 def checkpoint_bytes(pair: Pair, row: Row, num_samples: int, shape: Shape, classes: int) -> float:
-    """Bytes of a run's checkpoint: every learned number with its momentum, and what is remembered of the samples."""
+    """Bytes of a run's checkpoint: every learned number with its momentum, and the records of the samples."""
     learned, banks = _numbers(pair.student, shape, classes), 0
     if row.method:
         method = distiller_class(row.method)
@@ -139,7 +136,7 @@ def _features(name: str, shape: Shape, classes: int) -> tuple[tuple[int, ...], .
 
 REPEATS = 2
 CPU_BATCH = 16
-"""Images per step of the probe on a CPU, where time grows with the batch from the first image on."""
+"""Images per timed step on a CPU, where time grows with the batch from the first image on."""
 
 
 @dataclass(frozen=True)
@@ -155,8 +152,8 @@ class Speed:
     step: float
 
 
-def probe(network: str, plan: Plan, dataset: Dataset, device: torch.device | str) -> Speed:
-    """Measure a network on random images of the plan's shape, some seconds at most."""
+def time_network(network: str, plan: Plan, dataset: Dataset, device: torch.device | str) -> Speed:
+    """Time a network on images of the plan's shape, some seconds at most."""
     engine = Engine(device, plan.scale.precision)
     model = engine.prepare(create_model(network, len(dataset.classes), dataset.in_channels, seed=0))
     size = plan.scale.batch_size if engine.device.type == "cuda" else min(plan.scale.batch_size, CPU_BATCH)
@@ -182,11 +179,11 @@ def probe(network: str, plan: Plan, dataset: Dataset, device: torch.device | str
 def expected_seconds(plan: Plan, dataset: Dataset, device: torch.device | str) -> float:
     """Seconds of computing that a plan takes, teachers included, all workers together; an estimate.
 
-    What a method adds to a step of KD is taken from the stored measurement of ``python -m kcd_teach.method_costs``, on
-    other networks. Loading and saving are not counted.
+    What a method adds to a step of KD is taken from ``data/results/method_costs.json``, measured on other networks.
+    Loading and saving are not counted.
     """
     students = {pair.student for pair in plan.pairs}
-    speeds = {name: probe(name, plan, dataset, device) for name in sorted({*students, *plan.teachers})}
+    speeds = {name: time_network(name, plan, dataset, device) for name in sorted({*students, *plan.teachers})}
     count, tests = len(dataset.train_images), len(dataset.test_images)
     epochs = plan.scale.epochs
     lessons = plan.scale.teacher_epochs or epochs
@@ -229,12 +226,12 @@ def _least(work: Callable[[], None], device: torch.device) -> float:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        topic: what was looked at.
-        text: what was seen, and what to do about it if it is not well.
-        fine: can the plan start, as far as this goes?
+        topic: what was checked.
+        text: what was found, and what to do about it if the plan cannot start.
+        fine: True if the plan can start, as far as this check goes.
     """
 
     topic: str
@@ -246,10 +243,17 @@ class Finding:
 
 
 def examine(
-    plan: Plan, folder: str | Path, *, workers: int = 1, root: Root = None, device: str | None = None,
-    probing: bool = True, price: float | None = None, checkpoints: Mapping[str, str | Path] | None = None,
-) -> Iterator[Finding]:  # fmt: skip
-    """Look at everything that a plan needs; nothing is trained, and nothing is written.
+    plan: Plan,
+    folder: str | Path,
+    *,
+    workers: int = 1,
+    root: Root = None,
+    device: str | None = None,
+    probing: bool = True,
+    price: float | None = None,
+    checkpoints: Mapping[str, str | Path] | None = None,
+) -> Iterator[Finding]:
+    """Check everything that a plan needs; nothing is trained, and nothing is written.
 
     Args:
         plan: what is wanted.
@@ -257,7 +261,7 @@ def examine(
         workers: processes side by side.
         root: folder of the data set.
         device: where to compute; the first GPU if there is one.
-        probing: measure the networks to say how long the plan takes.
+        probing: time the networks to say how long the plan takes.
         price: of an hour of this machine, in any currency; also say what the plan costs.
         checkpoints: network -> file, teachers that are published checkpoints.
 
@@ -269,7 +273,7 @@ def examine(
     check_checkpoints(plan.teachers, checkpoints)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     yield _versions()
-    yield (place := _device(device, plan.scale))
+    yield (ready := _device(device, plan.scale))
     try:
         dataset = plan.scale.images(root)
     except (ValueError, RuntimeError, OSError) as error:
@@ -279,7 +283,7 @@ def examine(
     yield _room(plan, dataset, Path(folder), workers)
     yield from _batches(plan, dataset)
     yield from _teachers(plan, Path(folder), root, checkpoints)
-    if probing and place.fine:
+    if probing and ready.fine:
         yield _time(plan, dataset, workers, device, price)
 
 
@@ -321,10 +325,10 @@ def _room(plan: Plan, dataset: Dataset, folder: Path, workers: int) -> Finding:
         return Finding("room", str(error), fine=False)
     room, free, memory = room_of(plan, dataset, workers), shutil.disk_usage(existing).free, total_memory()
     machine = "" if memory is None else f" of {memory / 1e9:.1f}"
-    answers = f", and {room.answers / 1e9:.2f} in {default_folder()} for kept answers" if room.answers else ""
+    cache = f", and {room.cache / 1e9:.2f} in {default_folder()} for cached predictions" if room.cache else ""
     return Finding(
         "room",
-        f"disk: up to {room.disk / 1e9:.2f} of {free / 1e9:.1f} GB free for {folder}{answers}; memory: about "
+        f"disk: up to {room.disk / 1e9:.2f} of {free / 1e9:.1f} GB free for {folder}{cache}; memory: about "
         f"{room.memory / 1e9:.1f}{machine} GB for {workers} workers, activations not counted",
     )
 
@@ -336,10 +340,8 @@ def _batches(plan: Plan, dataset: Dataset) -> Iterator[Finding]:
         yield Finding("batches", str(error), fine=False)
 
 
-def _teachers(
-    plan: Plan, folder: Path, root: Root, checkpoints: Mapping[str, str | Path]
-) -> Iterator[Finding]:  # fmt: skip
-    """What the plan's runs would learn from, as it is decided when they start."""
+def _teachers(plan: Plan, folder: Path, root: Root, checkpoints: Mapping[str, str | Path]) -> Iterator[Finding]:
+    """The teachers that the plan's runs would have, chosen as they are when it starts."""
     for network in plan.teachers:
         try:
             teacher, why = choose_teacher(

@@ -1,4 +1,4 @@
-"""What is to be run? Pairs x rows x seeds at one scale, checked before anything starts."""
+"""Plans: pairs x rows x seeds at one scale, checked before anything starts."""
 
 import dataclasses
 import json
@@ -22,7 +22,7 @@ from kcd_teach.validation import rehearse, smallest_batch
 
 MOST_SEEDS = 10_000
 MOST_NAMED = 4
-"""Pairs, rows and seeds that a plan is described by; more are counted."""
+"""Up to so many pairs, rows or seeds are named when a plan is printed; more are only counted."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,11 @@ class Plan:
         """Kind and name of all methods, value measures, networks and images that it names."""
         networks = {name for pair in self.pairs for name in (pair.teacher, pair.student)}
         return {
-            ("dataset", self.scale.dataset), *(("model", name) for name in networks),
-            *(("distiller", row.method) for row in self.rows), *(("value", row.value) for row in self.rows),
-        }  # fmt: skip
+            ("dataset", self.scale.dataset),
+            *(("model", name) for name in networks),
+            *(("distiller", row.method) for row in self.rows),
+            *(("value", row.value) for row in self.rows),
+        }
 
     def check_batches(self, dataset: Dataset) -> None:
         """Raise ValueError if some epoch of a row would end with a batch that is too small for its method or networks."""
@@ -105,9 +107,12 @@ class Plan:
 
 
 def make_plan(
-    pairs: Iterable[str] | None = None, rows: Iterable[str] | None = None, seeds: int | Iterable[int] = 1,
-    scale: str | Scale = "small", only: Mapping[str, int] | None = None,
-) -> Plan:  # fmt: skip
+    pairs: Iterable[str] | None = None,
+    rows: Iterable[str] | None = None,
+    seeds: int | Iterable[int] = 1,
+    scale: str | Scale = "small",
+    only: Mapping[str, int] | None = None,
+) -> Plan:
     """A plan by names.
 
     Args:
@@ -196,7 +201,7 @@ class Prepared:
     own: Mapping[str, str] = dataclasses.field(default_factory=own_code)
 
     def can_name(self, pair: Pair, row: Row) -> bool:
-        """Is the teacher of this cell trained, or does it need none?"""
+        """True if the teacher of this cell is trained, or if it needs none."""
         return not row.method or pair.teacher in self.teachers
 
     def unit(self, pair: Pair, row: Row, seed: int) -> Unit:
@@ -221,12 +226,19 @@ class Prepared:
         """Write it to ``plan.json``, from which the table knows what belongs together."""
         plan = self.plan
         content = {
-            "pairs": [pair.name for pair in plan.pairs], "rows": [str(row) for row in plan.rows],
-            "seeds": plan.seeds, "only": plan.only, "scale": dataclasses.asdict(plan.scale), "images": self.images,
-            "num_samples": self.num_samples, "code": self.code, "own": self.own, "files": files_of(plan.names),
+            "pairs": [pair.name for pair in plan.pairs],
+            "rows": [str(row) for row in plan.rows],
+            "seeds": plan.seeds,
+            "only": plan.only,
+            "scale": dataclasses.asdict(plan.scale),
+            "images": self.images,
+            "num_samples": self.num_samples,
+            "code": self.code,
+            "own": self.own,
+            "files": files_of(plan.names),
             "registered": [f"{kind} {name}" for kind, name, *_ in origins() if (kind, name) in plan.names],
             "teachers": [dataclasses.asdict(teacher) for teacher in self.teachers.values()],
-        }  # fmt: skip
+        }
         path = store.folder / "plan.json"
         with store.alone(path), written_whole(path) as file:
             file.write((json.dumps(content, indent=1) + "\n").encode())
@@ -263,7 +275,7 @@ class FileNotLoaded(ValueError):  # noqa: N818
 
 
 def _check_files(path: Path, content: Mapping[str, Any]) -> None:
-    """Raise unless what a plan names is registered; its files are not run just because it says so."""
+    """Raise unless what a plan names is registered; its files are not run just because it names them."""
     known = {f"{origin.kind} {origin.name}" for origin in origins()}
     if set(content.get("registered", ())) - known:
         missing = content["files"]

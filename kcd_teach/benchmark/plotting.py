@@ -1,4 +1,4 @@
-"""What can be seen of a plan's runs, finished or not? Its pictures by name, for the notebook and ``kcd-teach plot``."""
+"""Pictures of a plan's runs, finished or not, by name, for the notebook and ``kcd-teach plot``."""
 
 from kcd_teach._checks import check_choice
 from kcd_teach.benchmark.curves import (
@@ -46,9 +46,11 @@ def picture(prepared: Prepared, store: Store, what: str, pair: str | None = None
     name = find_pair_of(prepared, pair).name
     if what == "curves":
         return run_curves(
-            epoch_curves(prepared, store, name), f"{name}: every epoch of every run",
-            epochs=prepared.plan.scale.epochs, ends=stage_ends(prepared),
-        )  # fmt: skip
+            epoch_curves(prepared, store, name),
+            f"{name}: every epoch of every run",
+            epochs=prepared.plan.scale.epochs,
+            ends=stage_ends(prepared),
+        )
     families = accuracy_by_cost(prepared, store, name) if what == "ratios" else {}
     if families:
         return accuracy_against_cost(families, "What do you pay, what do you get?")
@@ -56,9 +58,11 @@ def picture(prepared: Prepared, store: Store, what: str, pair: str | None = None
         title = f"{name}: what do you pay, what do you get?"
         return cost_accuracy(accuracies(prepared, store, name), costs(prepared), title)
     return ablation_differences(
-        ablations(prepared, store, name, reference), reference, f"{name}: what is each part of {reference} worth?",
+        ablations(prepared, store, name, reference),
+        reference,
+        f"{name}: what is each part of {reference} worth?",
         meanings=meanings(prepared),
-    )  # fmt: skip
+    )
 
 
 def _table(prepared: Prepared, store: Store, pair: str | None) -> Picture:

@@ -1,9 +1,9 @@
-"""What was published? Top-1 accuracy on CIFAR-100 in percent, as printed on the poster of the paper, with its footnotes.
+"""The published table: top-1 accuracy on CIFAR-100 in percent, as printed on the poster of the paper, with its footnotes.
 
 Deltas are those printed, of a condensed row against the same row uncondensed.
 
-Which of our rows is like which published one? A difference means something only where both were made in the same way, as
-far as that is known (:func:`is_like`):
+A difference to one of our rows means something only where both were made in the same way, as far as that is known
+(:func:`is_like`):
 
 - ``Student`` and the plain rows ``KD`` to ``CRD`` are the numbers of RepDistiller, whose recipe, weights and networks
   are ours. Like with like.
@@ -54,7 +54,7 @@ NOTES = {
         "its preset says, and joins that to the method in our own way."
     ),
 }
-"""What must be said beside some of the numbers."""
+"""Notes on some of the numbers."""
 
 STUDENT_BASELINES = {"W40-2>W40-1": 71.98}
 """Student accuracies to use where the printed one is doubtful, note (a)."""
@@ -149,7 +149,7 @@ def published(row: str, pair: str) -> Published | None:
 
 
 def is_like(row: str) -> bool:
-    """Were a row's published numbers made in the way in which ours are made, as far as that is known?
+    """True if a row's published numbers were made in the way in which ours are made, as far as that is known.
 
     >>> is_like("KD"), is_like("KC-KD"), is_like("KC-KD@released"), is_like("ReviewKD")
     (True, False, True, False)
@@ -161,7 +161,7 @@ def is_like(row: str) -> bool:
 
 
 def row_notes(row: str) -> tuple[str, ...]:
-    """What must be said beside all numbers of a row, keys of :data:`NOTES` in their order.
+    """Notes on all numbers of a row, keys of :data:`NOTES` in their order.
 
     >>> row_notes("KC-PKT"), row_notes("KC-PKT@released"), row_notes("KC-WCoRD"), row_notes("KD")
     (('e', 'j'), ('j',), ('f',), ())
@@ -175,7 +175,7 @@ def row_notes(row: str) -> tuple[str, ...]:
 
 
 def cell_notes(row: str, pair: str) -> tuple[str, ...]:
-    """What must be said beside one number alone, keys of :data:`NOTES` in their order."""
+    """Notes on one number alone, keys of :data:`NOTES` in their order."""
     printed, method = published(row, pair), row.partition("@")[0].removeprefix("KC-")
     weight = _WEIGHT_NOTES.get(pair, "") if method == "ReviewKD" else ""
     return tuple(sorted({*(printed.note if printed else ""), *weight}))

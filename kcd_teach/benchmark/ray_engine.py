@@ -1,4 +1,4 @@
-"""Who does the work on more than one machine? A Ray cluster: Ray hands out the runs, watches, and repeats lost ones."""
+"""The engine for more than one machine: a Ray cluster, which hands out the runs, and repeats those that are lost."""
 
 import importlib
 import math
@@ -24,7 +24,7 @@ attempt leaves behind ends with this process."""
 PATIENCE = 30.0
 """Seconds after which what has not stopped is asked again, in case a request was lost."""
 PARTS = 10_000
-"""Into so many parts Ray can divide a GPU."""
+"""Number of equal parts into which Ray can divide a GPU."""
 SHARED_MEMORY = 100 * 2**20
 """Bytes that Ray sets aside for objects; runs exchange files, so nearly the least it allows."""
 
@@ -156,9 +156,9 @@ def _import_ray(alone: bool) -> ModuleType:
 
 
 def _in_worker(job: Job, mark: Path, version: str, own: tuple[Origin, ...] = ()) -> Result:
-    """Runs in a process of the cluster, after a look at whether it belongs to this plan."""
+    """Carry out a job in a process of the cluster, once it is checked that this process belongs to the plan."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # What a shell starts in the background, and all that it starts, is deaf to interrupts; Ray stops runs by them.
+        # A process that a shell started in the background ignores interrupts, and so do its children; Ray stops runs by them.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if version != __version__:
         raise RuntimeError(f"{platform.node()} has kcd_teach {__version__}, the plan {version}; install the same one")

@@ -1,4 +1,4 @@
-"""A plan is carried out: teachers first, then every run that is not stored yet, one after the other or side by side."""
+"""The runner: trains a plan's teachers, then every run that is not stored yet, one after the other or side by side."""
 
 import dataclasses
 import multiprocessing
@@ -59,9 +59,14 @@ class Bar:
             self.close()
             self._title = title
             self._bar = tqdm(
-                total=run.recipe.epochs, initial=run.epoch, desc=title, unit="epoch", position=self._position,
-                leave=False, disable=self._disable,
-            )  # fmt: skip
+                total=run.recipe.epochs,
+                initial=run.epoch,
+                desc=title,
+                unit="epoch",
+                position=self._position,
+                leave=False,
+                disable=self._disable,
+            )
         self._bar.update(run.epoch - self._bar.n)
         if run.reports:
             self._bar.set_postfix_str(f"{100 * run.reports[-1].test_accuracy:.1f} %")
@@ -76,7 +81,7 @@ class Bar:
 
 
 class Pace:
-    """A :data:`~kcd_teach.benchmark.runs.Watch` that knows how much longer it takes, from what it has seen."""
+    """A :data:`~kcd_teach.benchmark.runs.Watch` that estimates the remaining time from the epochs it has seen."""
 
     def __init__(self) -> None:
         self._began = 0.0
@@ -85,7 +90,7 @@ class Pace:
 
     def __call__(self, title: str, run: Distillation) -> None:
         """Note that a run has begun, or has finished an epoch."""
-        now = time.monotonic()  # a clock that nobody sets
+        now = time.monotonic()  # unlike the time of day, it is never set back
         self._first.setdefault(title, (now, run.epoch))
         if not title.startswith("teacher "):
             self._began = self._began or now
@@ -97,14 +102,14 @@ class Pace:
         return None if run.epoch == epoch else (time.monotonic() - since) / (run.epoch - epoch) * len(run)
 
     def of_plan(self, runs: int) -> float | None:
-        """Seconds that a plan still needs of which so many runs were missing; None before the first of them is done."""
+        """Seconds that a plan of so many missing runs still needs; None before the first of them is done."""
         if not self._finished:
             return None
         return (time.monotonic() - self._began) / self._finished * (runs - self._finished)
 
 
 def spoken(seconds: float) -> str:
-    """A length of time as one says it.
+    """A duration in words.
 
     >>> spoken(44), spoken(200), spoken(9000)
     ('44 s', '3 min', '2.5 h')
@@ -115,7 +120,7 @@ def spoken(seconds: float) -> str:
 
 
 Job = Callable[..., bool]
-"""Called with ``watch=``, in any process: True once its result is stored, False while another process is at work on it."""
+"""Called with ``watch=``, in any process; True once its result is stored, False while another process is at work on it."""
 
 PATIENCE = 5.0
 """Seconds to wait for a process that is ending."""
@@ -123,11 +128,11 @@ PATIENCE = 5.0
 Result = bool | FloatingPointError
 
 UNGUARDED = 79
-"""Exit code of a worker process that, while it read the script it belongs to, was told to start workers itself."""
+"""Exit code of a worker process whose script, which it reads first, would start workers of its own."""
 
 
 class JobEngine(Protocol):
-    """Something that carries out jobs. Used as a context, within which :meth:`run` may be called more than once.
+    """An engine that carries out jobs. Used as a context, within which :meth:`run` may be called more than once.
 
     Attributes:
         here: jobs side by side on this machine, as far as it knows beforehand.
@@ -142,7 +147,7 @@ class JobEngine(Protocol):
         """Stop what runs, at the latest after its epoch, and wait for it."""
 
     def place(self, device: str | None, folder: Path) -> str:
-        """Say where jobs compute, ``device`` if it is given; called once, before :meth:`run`, with the plan's folder."""
+        """The device of the jobs, ``device`` if it is given; called once, before :meth:`run`, with the plan's folder."""
 
     def run(self, jobs: Mapping[str, Job]) -> Iterator[tuple[str, Result]]:
         """Yield each job's name and result as it ends; training that diverged is a result."""
@@ -152,7 +157,7 @@ class Serial:
     """One job after the other, in this process.
 
     Args:
-        watch: is told about every epoch, beside a bar on the screen.
+        watch: called after every epoch, besides a bar on the screen.
         quiet: show no bar.
     """
 
@@ -176,9 +181,9 @@ class Serial:
     def run(self, jobs: Mapping[str, Job]) -> Iterator[tuple[str, Result]]:
         """See :class:`JobEngine`."""
         for name, job in jobs.items():
-            yield name, result_of(job, self._look)
+            yield name, result_of(job, self._show)
 
-    def _look(self, title: str, run: Distillation) -> None:
+    def _show(self, title: str, run: Distillation) -> None:
         self._bar(title, run)
         if self._watch is not None:
             self._watch(title, run)
@@ -197,18 +202,16 @@ class Pool:
 
     def __init__(self, workers: int, quiet: bool = False) -> None:
         if getattr(multiprocessing.current_process(), "_inheriting", False):
-            raise SystemExit(
-                UNGUARDED
-            )  # this is a worker that only begins; the process that started it says what to do
+            raise SystemExit(UNGUARDED)  # in a worker that only begins; the process that started it says what to do
         self.here, self._quiet = workers, quiet
 
     def __enter__(self) -> "Pool":
         """Start the processes."""
         context = multiprocessing.get_context("spawn")
-        self._stop, places = context.Event(), context.SimpleQueue()
-        for place in range(self.here):
-            places.put(place + 1)
-        settings = (self._stop, places, context.RLock(), self._quiet)
+        self._stop, lines = context.Event(), context.SimpleQueue()
+        for line in range(self.here):
+            lines.put(line + 1)
+        settings = (self._stop, lines, context.RLock(), self._quiet)
         self._pool = ProcessPoolExecutor(self.here, context, _begin_worker, settings)
         return self
 
@@ -266,20 +269,20 @@ def result_of(job: Job, watch: Watch) -> Result:
 
 
 _WORKER: dict[str, Any] = {}
-"""What a worker process was given at its start."""
+"""Stop signal and bar of a worker process, set at its start."""
 
 
-def _begin_worker(stop: Any, places: Any, lock: Any, quiet: bool) -> None:
+def _begin_worker(stop: Any, lines: Any, lock: Any, quiet: bool) -> None:
     # Between epochs an interrupt is left to the parent, which sets `stop`; within one, training hears it itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     speak_anywhere()
     tqdm.set_lock(lock)
-    _WORKER.update(stop=stop, bar=Bar(places.get(), quiet))
+    _WORKER.update(stop=stop, bar=Bar(lines.get(), quiet))
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work forever; ending at any moment is safe."""
+    """End this worker when its parent was killed, as it would wait for work forever; ending at any moment is safe."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
@@ -288,26 +291,26 @@ def _end_with_parent() -> None:
 
 def _in_worker(job: Job, own: tuple[Origin, ...]) -> Result:
     load_origins(own)
-    return result_of(job, _look_in_worker)
+    return result_of(job, _show_in_worker)
 
 
-def _look_in_worker(title: str, run: Distillation) -> None:
+def _show_in_worker(title: str, run: Distillation) -> None:
     _WORKER["bar"](title, run)
     if _WORKER["stop"].is_set():
         raise KeyboardInterrupt("stopped between epochs")
 
 
 WAIT = 0.5
-"""Seconds between two looks at runs that another process is working on."""
+"""Seconds before runs that another process is working on are tried again."""
 
 
 @dataclass
 class Outcome:
-    """What became of a plan.
+    """The outcome of a plan.
 
     Attributes:
         prepared: the plan with its teachers.
-        diverged: run -> what it said; such runs are not stored, and are tried again the next time.
+        diverged: run -> message of the error; such runs are not stored, and are tried again the next time.
     """
 
     prepared: Prepared
@@ -315,10 +318,19 @@ class Outcome:
 
 
 def run_plan(
-    plan: Plan, folder: str | Path, *, workers: int = 1, root: Root = None, device: torch.device | str | None = None,
-    checkpoints: Mapping[str, str | Path] | None = None, watch: Watch | None = None, engine: JobEngine | None = None,
-    announce: Callable[[str], None] = print, quiet: bool = False, remember: bool = True,
-) -> Outcome:  # fmt: skip
+    plan: Plan,
+    folder: str | Path,
+    *,
+    workers: int = 1,
+    root: Root = None,
+    device: torch.device | str | None = None,
+    checkpoints: Mapping[str, str | Path] | None = None,
+    watch: Watch | None = None,
+    engine: JobEngine | None = None,
+    announce: Callable[[str], None] = print,
+    quiet: bool = False,
+    remember: bool = True,
+) -> Outcome:
     """Run what is missing of a plan, and go on with what was interrupted.
 
     It may be stopped or killed at any moment and called again; several calls on one folder share the work.
@@ -331,9 +343,9 @@ def run_plan(
         root: folder of the data set.
         device: where to compute; the first GPU if there is one, or as the engine says.
         checkpoints: network -> file, teachers that are published checkpoints; all others are trained.
-        watch: is told about every epoch, with one worker only.
-        engine: who does the work, instead of ``workers`` processes here, as :class:`~kcd_teach.benchmark.Ray`.
-        announce: given what is worth saying in between, such as how good the teachers are.
+        watch: called after every epoch, with one worker only.
+        engine: carries out the runs, instead of ``workers`` processes here, as :class:`~kcd_teach.benchmark.Ray`.
+        announce: called with messages in between, such as how good the teachers are.
         quiet: show no bars.
         remember: make this the plan of the folder, the one that its table shows.
 
@@ -346,10 +358,7 @@ def run_plan(
         FloatingPointError: a teacher diverged.
         KeyboardInterrupt: stopped; nothing that is finished is lost.
     """
-    check_at_least("workers", workers, 1)
-    if watch is not None and (workers > 1 or engine is not None):
-        raise ValueError(f"watch is told about the epochs of one process, got workers={workers}")
-    doing = engine or (Pool(workers, quiet) if workers > 1 else Serial(watch, quiet))
+    doing = _engine(workers, watch, engine, quiet)
     if not isinstance(doing, Serial):
         check_files(plan.names)
     store, asked = Store(Path(folder).absolute()), None if device is None else str(device)
@@ -357,36 +366,34 @@ def run_plan(
     root = None if root is None else Path(root).absolute()
     dataset = plan.scale.images(root)
     plan.check_batches(dataset)
-    check_room(plan, dataset, store.folder, engine.here if engine else workers)
-    given = _published(
-        plan, {**plan.checkpoints, **(checkpoints or {})}, store, root, device_here(None if engine else asked)
-    )
-    chosen = {
-        name: choose_teacher(name, plan.scale, store, root=root) for name in plan.teachers if name not in given
-    }  # fmt: skip
-    known = {name: teacher for name, (teacher, _) in chosen.items() if teacher is not None}
-    prepared = Prepared(plan, fingerprint_of(dataset), len(dataset.train_images), {**known, **given})
+    check_room(plan, dataset, store.folder, doing.here)
+    files = {**plan.checkpoints, **(checkpoints or {})}
+    known, reasons = _teachers_at_hand(plan, files, store, root, device_here(None if engine else asked))
+    prepared = Prepared(plan, fingerprint_of(dataset), len(dataset.train_images), known)
     if remember:
         _announce_change(plan, store, announce)
         prepared.save(store)  # already now, so that a table can be asked for while other teachers are trained
-    missing = [name for name in chosen if name not in known]
+    missing = [name for name in plan.teachers if name not in known]
     for name in missing:
-        if why := chosen[name][1]:
-            announce(f"teacher {name} will be trained; {why}")
+        if name in reasons:
+            announce(f"teacher {name} will be trained; {reasons[name]}")
     with doing as hands:
-        place = hands.place(asked, store.folder)
-        trained = _train_teachers(plan, missing, store, root, place, hands, quiet)
-        prepared = dataclasses.replace(prepared, teachers={**known, **given, **trained})
+        computing = hands.place(asked, store.folder)
+        trained = _train_teachers(plan, missing, store, root, computing, hands, quiet)
+        prepared = dataclasses.replace(prepared, teachers={**known, **trained})
         if remember:
             prepared.save(store)
-        for name, teacher in prepared.teachers.items():
-            why = chosen[name][1] if name in known else ""
-            announce(f"teacher {teacher}{why and f'; {why}'}")
-        if others := _of_other_code(prepared, store):
-            announce(f"{others} finished runs in {store.folder} are of other code, and are not used")
-        jobs = _missing(prepared, store, root, place)
-        diverged = run_jobs(jobs, hands, "runs", quiet)
+        _announce_teachers(prepared, {name: why for name, why in reasons.items() if name in known}, store, announce)
+        diverged = run_jobs(_missing(prepared, store, root, computing), hands, "runs", quiet)
     return Outcome(prepared, diverged)
+
+
+def _engine(workers: int, watch: Watch | None, engine: JobEngine | None, quiet: bool) -> JobEngine:
+    """The engine of a plan, made for so many workers unless one is given."""
+    check_at_least("workers", workers, 1)
+    if watch is not None and (workers > 1 or engine is not None):
+        raise ValueError(f"watch is called for the epochs of one process, got workers={workers}")
+    return engine or (Pool(workers, quiet) if workers > 1 else Serial(watch, quiet))
 
 
 def _announce_change(plan: Plan, store: Store, announce: Callable[[str], None]) -> None:
@@ -397,6 +404,16 @@ def _announce_change(plan: Plan, store: Store, announce: Callable[[str], None]) 
         return
     if before != plan:
         announce(f"the plan of {store.folder} was: {before}; it becomes: {plan}; finished runs stay there")
+
+
+def _announce_teachers(
+    prepared: Prepared, reasons: Mapping[str, str], store: Store, announce: Callable[[str], None]
+) -> None:
+    """Say how good the teachers are, and how many finished runs in the folder other code has made."""
+    for name, teacher in prepared.teachers.items():
+        announce(f"teacher {teacher}; {reasons[name]}" if name in reasons else f"teacher {teacher}")
+    if others := _of_other_code(prepared, store):
+        announce(f"{others} finished runs in {store.folder} are of other code, and are not used")
 
 
 def _missing(prepared: Prepared, store: Store, root: Root, device: str) -> dict[str, Job]:
@@ -421,7 +438,7 @@ def _of_other_code(prepared: Prepared, store: Store) -> int:
 
 
 def run_jobs(jobs: Mapping[str, Job], engine: JobEngine, unit: str, quiet: bool = False) -> dict[str, str]:
-    """Carry out all jobs, waiting for those that another process is at work on; returns what the diverged ones said."""
+    """Carry out all jobs, waiting for those that another process is at work on; returns the errors of diverged ones."""
     pending, diverged = dict(jobs), {}
     with tqdm(total=len(jobs), unit=unit, position=0, disable=quiet or not jobs) as bar:
         while pending:
@@ -439,14 +456,18 @@ def run_jobs(jobs: Mapping[str, Job], engine: JobEngine, unit: str, quiet: bool 
     return diverged
 
 
-def _published(
+def _teachers_at_hand(
     plan: Plan, checkpoints: Mapping[str, str | Path], store: Store, root: Root, device: str
-) -> dict[str, Teacher]:
+) -> tuple[dict[str, Teacher], dict[str, str]]:
+    """The teachers that need no training, and remarks on how teachers were chosen, by network."""
     check_checkpoints(plan.teachers, checkpoints)
-    return {
+    given = {
         name: load_published(name, path, plan.scale, store, root=root, device=device)
         for name, path in checkpoints.items()
     }
+    chosen = {name: choose_teacher(name, plan.scale, store, root=root) for name in plan.teachers if name not in given}
+    known = {name: teacher for name, (teacher, _) in chosen.items() if teacher is not None}
+    return {**known, **given}, {name: why for name, (_, why) in chosen.items() if why}
 
 
 def _train_teachers(
@@ -455,8 +476,8 @@ def _train_teachers(
     jobs: dict[str, Job] = {
         name: partial(_teacher_is_ready, name, plan.scale, store.folder, root=root, device=device) for name in names
     }
-    for name, said in run_jobs(jobs, engine, "teachers", quiet).items():
-        raise FloatingPointError(f"teacher {name} cannot be trained: {said}")
+    for name, error in run_jobs(jobs, engine, "teachers", quiet).items():
+        raise FloatingPointError(f"teacher {name} cannot be trained: {error}")
     found = {name: train_teacher(name, plan.scale, store, root=root, device=device) for name in names}
     return {name: teacher for name, teacher in found.items() if teacher is not None}
 

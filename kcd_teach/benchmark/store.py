@@ -1,4 +1,4 @@
-"""Where do results live? One file of finished runs, and for each unfinished one a checkpoint and the one before it."""
+"""The folder of results: one file of finished runs, and for each unfinished one a checkpoint and the one before it."""
 
 import contextlib
 import hashlib

@@ -1,4 +1,4 @@
-"""What came out? The published table beside our own runs: Markdown, CSV, rows for a notebook."""
+"""The published table beside our own runs, as Markdown, as CSV and for a notebook."""
 
 import csv
 import io
@@ -31,6 +31,9 @@ UNLIKE = "unlike"
 ALWAYS = ("f",)
 """Notes on rows that stand even where nothing was published: constants that are ours."""
 
+Lines = tuple[list[str], tuple[int, ...], bool]
+"""A cell for a notebook: its lines, the positions of those in bold, and whether it is empty."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -43,7 +46,7 @@ class Cell:
         wanted: seeds of the plan.
         gain: condensed minus plain, paired by seed; None for a plain row, or without a common seed.
         presentations: samples shown to the student, mean over the runs; None without a run.
-        comparable: were our runs made with the images, epochs and batches of the published table?
+        comparable: True if our runs were made with the images, epochs and batches of the published table.
     """
 
     pair: str
@@ -64,12 +67,12 @@ class Cell:
 
     @property
     def like(self) -> bool:
-        """Was the published number made in the way in which ours is made, as far as that is known?"""
+        """True if the published number was made in the way in which ours is made, as far as that is known."""
         return self.comparable and self.published is not None and is_like(self.row)
 
     @property
     def unlike(self) -> bool:
-        """Was the published number made in another way than ours, although images and epochs are the same?"""
+        """True if the published number was made in another way than ours, although images and epochs are the same."""
         return self.comparable and self.published is not None and not self.like
 
     @property
@@ -94,17 +97,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class BenchmarkTable:
-    """All cells of a plan, and what must be said beside them.
+    """All cells of a plan, and the notes on them.
 
     Attributes:
         prepared: the plan and its teachers.
         cells: by name of the row, then of the pair, in the plan's order.
-        places: where it was computed, device and version of torch.
+        environments: in which it was computed, device and version of torch.
     """
 
     prepared: Prepared
     cells: Mapping[str, Mapping[str, Cell]]
-    places: tuple[str, ...] = ()
+    environments: tuple[str, ...] = ()
 
     @property
     def runs(self) -> int:
@@ -113,21 +116,21 @@ class BenchmarkTable:
 
     @property
     def apart(self) -> str:
-        """Why our numbers cannot be compared with the published ones, a sentence; empty where they can."""
+        """The reason why our numbers cannot be compared with the published ones; empty where they can."""
         scale = self.prepared.plan.scale
+        if scale.is_published:
+            return ""
         return (
-            ""
-            if scale.is_published
-            else (
-                f"Scale {scale.name!r} ({self.prepared.num_samples:,} images, {scale.epochs} epochs) is not the published "
-                "recipe (50,000 images, 240 epochs), so our numbers cannot be compared with the published ones."
-            )
+            f"Scale {scale.name!r} ({self.prepared.num_samples:,} images, {scale.epochs} epochs) is not the published "
+            "recipe (50,000 images, 240 epochs), so our numbers cannot be compared with the published ones."
         )
 
     @property
     def mingled(self) -> str:
-        """That the runs come from more than one place, a sentence, as their results differ a little; else empty."""
-        return f"Computed in {len(self.places)} kinds of places: {'; '.join(self.places)}." if self.places[1:] else ""
+        """That the runs come from several environments, a sentence, as their results differ a little; else empty."""
+        if len(self.environments) < 2:
+            return ""
+        return f"Computed in {len(self.environments)} environments: {'; '.join(self.environments)}."
 
     @property
     def circumstances(self) -> list[str]:
@@ -145,7 +148,7 @@ class BenchmarkTable:
         if scale.precision != "float32":
             found.append(f"Our networks were run in {scale.precision}; the published recipe has float32.")
         if scale.store != "off":
-            found.append("Our teachers' answers were kept, and rounded to half precision; the published ones were not.")
+            found.append("Our teachers' predictions were cached in half precision; the published ones were not.")
         return found
 
     @property
@@ -163,7 +166,7 @@ class BenchmarkTable:
 
     @property
     def has_unlike(self) -> bool:
-        """Does any of our runs stand beside a published number that was made in another way?"""
+        """True if any of our runs stands beside a published number that was made in another way."""
         return any(cell.unlike and cell.ours is not None for row in self.cells.values() for cell in row.values())
 
     def unlike(self) -> dict[str, tuple[str, ...]]:
@@ -204,10 +207,21 @@ class BenchmarkTable:
         return "\n".join([*head, *lines, "", *self.notes(), ""])
 
     def styled(self) -> "Table":
-        """The table for a notebook, for light and dark pages."""
-        from kcd_teach.benchmark.styled import styled
+        """The table for a notebook: ours large, published and gain small below it; what was not run is hatched."""
+        from kcd_teach.figures.table import Stack, Table  # only here, as runs in other processes draw nothing
 
-        return styled(self)
+        plan = self.prepared.plan
+        rows: list[list[str | Stack]] = [
+            ["Teacher", *(Stack(*self._teacher_lines(pair.teacher)) for pair in plan.pairs)]
+        ]
+        for row, cells in self.cells.items():
+            rows.append([row + lettered(self.of_row(row)), *(Stack(*_lines(cell)) for cell in cells.values())])
+        size = f"Scale {plan.scale.name!r}, {self.runs} of {plan.num_runs} runs."
+        unlike = UNLIKE_EXPLAINED if self.has_unlike else ""
+        notes = [f"({letter}) {NOTES[letter]}" for letter in self.letters]
+        said = [EXPLAINED, size, self.apart, unlike, *self.circumstances, self.mingled, *notes]
+        caption = " ".join(filter(None, said))
+        return Table(["method", *(pair.name for pair in plan.pairs)], rows, caption, wide=True)
 
     def notes(self) -> list[str]:
         """What must be known to read the table, one paragraph each."""
@@ -237,10 +251,22 @@ class BenchmarkTable:
         printed = EMPTY if teacher.published is None else f"{teacher.published:.2f}"
         return f"{printed} / {100 * teacher.accuracy:.2f}"
 
+    def _teacher_lines(self, network: str) -> Lines:
+        teacher = self.prepared.teachers.get(network)
+        if teacher is None:
+            return [EMPTY], (), True
+        printed = [] if teacher.published is None else [f"published {teacher.published:.2f}"]
+        return [f"{100 * teacher.accuracy:.2f}", *printed], (), False
+
 
 UNLIKE_EXPLAINED = (
     f"{UNLIKE.capitalize()}: the published number was made in another way than ours, which the letter beside the row "
     "explains, so there is no Δ."
+)
+
+EXPLAINED = (
+    "Accuracy of the last epoch in percent, mean ± 95 % interval over n runs. Δ: ours minus published. Gain: condensed "
+    f"minus plain, paired by seed, in points; bold where its interval leaves out zero. {EMPTY} (hatched): not run."
 )
 
 
@@ -259,14 +285,13 @@ def make_table(prepared: Prepared, store: Store) -> BenchmarkTable:
     cells = {
         row.name: {pair: _cell(prepared, row, pair, found) for pair in found[row.name]} for row in prepared.plan.rows
     }
-    places = (
-        place for pairs in found.values() for runs in pairs.values() for run in runs.values() for place in _of(run)
-    )
-    return BenchmarkTable(prepared, cells, tuple(sorted(set(places))))
+    runs = [run for pairs in found.values() for by_seed in pairs.values() for run in by_seed.values()]
+    environments = {environment for run in runs for environment in _environments(run)}
+    return BenchmarkTable(prepared, cells, tuple(sorted(environments)))
 
 
-def _of(run: Record) -> list[str]:
-    """Where a run was computed; older records name only the place where it ended."""
+def _environments(run: Record) -> list[str]:
+    """The environments in which a run was computed; older records name only the one in which it ended."""
     return list(run["places"]) if "places" in run else [f"{run['device']}, torch {run['versions']['torch']}"]
 
 
@@ -277,13 +302,15 @@ def _cell(prepared: Prepared, row: Row, pair: str, found: Mapping[str, Mapping[s
     plain = last_accuracies(others[0]) if others else {}
     paired = bool(ours.keys() & plain.keys())
     return Cell(
-        pair, row.name, published(row.name, pair),
+        pair,
+        row.name,
+        published(row.name, pair),
         ours=interval(list(ours.values())) if ours else None,
         wanted=len(prepared.plan.seeds_of(row)),
         gain=interval(paired_differences(ours, plain)) if paired else None,
         presentations=interval([record["presentations"] for record in runs.values()]).mean if runs else None,
         comparable=prepared.plan.scale.is_published,
-    )  # fmt: skip
+    )
 
 
 def _plain(cell: Cell) -> dict[str, Any]:
@@ -324,3 +351,17 @@ def _text(cell: Cell) -> str:
     if cell.gain is not None:
         text += f"; gain {cell.gain.text('+')} (n = {cell.gain.n})"
     return text
+
+
+def _lines(cell: Cell) -> Lines:
+    """Ours; what was published and how far ours is from it; the gain, bold if it is more than noise."""
+    lines = [EMPTY if cell.ours is None else str(cell.ours)]
+    if cell.published is not None:
+        apart = "" if cell.difference is None else f", Δ {cell.difference:+.2f}"
+        if cell.unlike and cell.ours is not None:
+            apart = f", {UNLIKE}"
+        lines.append(f"published {cell.printed}{apart}")
+    if cell.gain is None:
+        return lines, (), cell.ours is None
+    lines.append(f"gain {cell.gain.text('+')}" + ("" if cell.gain.n == cell.wanted else f" (n = {cell.gain.n})"))
+    return lines, () if cell.gain.covers_zero else (len(lines) - 1,), False

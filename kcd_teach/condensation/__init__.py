@@ -1,9 +1,9 @@
-"""Which knowledge moves? The E-step and the M-step of Knowledge Condensation Distillation.
+"""The E-step and the M-step of Knowledge Condensation Distillation, which decide what knowledge is distilled.
 
 Knows ids, entropies and coefficients; nothing of models, losses or images.
 
-- :mod:`~kcd_teach.condensation.value`: what a sample is worth to the student (E-step)
-- :mod:`~kcd_teach.condensation.summary`: what becomes of the ranked samples (M-step)
+- :mod:`~kcd_teach.condensation.value`: the value of a sample to the student (E-step)
+- :mod:`~kcd_teach.condensation.summary`: which ranked samples are kept, blended or dropped (M-step)
 - :mod:`~kcd_teach.condensation.schedule`: how many are kept when, and what that costs
 - :mod:`~kcd_teach.condensation.condenser`: the loop that joins them
 """

@@ -1,4 +1,4 @@
-"""The feedback loop: record what the student says, rank, summarise, stage after stage."""
+"""The feedback loop: record the student's entropies, rank the samples, summarise them, stage after stage."""
 
 import warnings
 from collections.abc import Callable
@@ -16,7 +16,7 @@ PRESETS = ("paper", "released")
 
 
 class Condenser:
-    """Decides on which samples the student is distilled, from how it has answered so far (paper section 3).
+    """Decides on which samples the student is distilled, from its predictions so far (paper section 3).
 
     Call :meth:`observe` for every batch and :meth:`end_epoch` after every epoch; read :attr:`active` and
     :attr:`mixture` at the start of the next one. Sample ids are positions in the full training set, 0 .. N-1, and
@@ -33,7 +33,7 @@ class Condenser:
         alpha: exponent of the frequency in the ranking (paper Eq. 13); 0 ignores it.
         mixing_strength: largest share of a partner in a mixture, in [0, 1] (paper Eq. 15).
 
-    Switches for ablations, which answer what each part of the method is worth; by default all are as in the paper:
+    Switches for ablations, which measure what each part of the method is worth; by default all are as in the paper:
 
     Args:
         mixing: blend dropped samples into the boundary ones; ``False`` only drops them.
@@ -78,56 +78,39 @@ class Condenser:
         seed: int = 0,
         history: bool = False,
     ) -> None:
-        check_choice("preset", preset, PRESETS)
         self.measure = find_value(value)
-        check_choice("pool", pool, ("all", "active"))
-        check_choice("partners", partners, ("slice", "complement"))
-        check_choice("selection", selection, ("value", "random", "lowest"))
-        num_samples, epochs = check_at_least("num_samples", num_samples, 1), check_at_least("epochs", epochs, 1)
         self.config: dict[str, Any] = {
-            "num_samples": num_samples,
+            "num_samples": check_at_least("num_samples", num_samples, 1),
             "ratio": check_between("ratio", ratio, 0, 1, open_low=True),
             "stages": check_at_least("stages", stages, 1),
-            "epochs": epochs,
-            "preset": preset,
+            "epochs": check_at_least("epochs", epochs, 1),
+            "preset": check_choice("preset", preset, PRESETS),
             "alpha": check_between("alpha", alpha, 0, float("inf")),
-            "mixing": check_truth("mixing", mixing),
             "mixing_strength": check_between("mixing_strength", mixing_strength, 0, 1),
+            "mixing": check_truth("mixing", mixing),
             "value": self.measure.name,
-            "pool": pool,
-            "partners": partners,
-            "selection": selection,
-            "seed": check_at_least("seed", seed, 0),
+            "pool": check_choice("pool", pool, ("all", "active")),
+            "partners": check_choice("partners", partners, ("slice", "complement")),
+            "selection": check_choice("selection", selection, ("value", "random", "lowest")),
             "released_steps": check_at_least("released_steps", released_steps, 1),
+            "seed": check_at_least("seed", seed, 0),
         }
-        self._counts, self._events = self._plan(preset, num_samples, ratio, stages, epochs, released_steps)
-        self.active = torch.arange(num_samples)
-        self.mixture = Mixture()
-        self.kept = [self.active]
-        self.stage = 0
-        self.epoch = 0
-        self._record = ValueRecord(num_samples)
-        self._unseen = torch.ones(num_samples, dtype=torch.bool)
-        self._largest_batch = 0
-        self._pending: list[tuple[Tensor, Tensor]] = []
-        self._beside: Callable[[], dict[str, Tensor | None]] = dict
+        num_samples, epochs = self.config["num_samples"], self.config["epochs"]
+        self._counts, self._events = schedule.counts_and_events(
+            preset, num_samples, ratio, stages, epochs, released_steps
+        )
+        self.active, self.mixture = torch.arange(num_samples), Mixture()
+        self.stage, self.epoch, self.kept = 0, 0, [self.active]
         self.history = torch.full((epochs, num_samples), torch.nan) if history else None
-
-    @staticmethod
-    def _plan(
-        preset: str, num_samples: int, ratio: float, stages: int, epochs: int, steps: int
-    ) -> tuple[list[int], list[int]]:
-        """Counts n_0, n_1, .. and the epochs after which the second, third, .. of them begins to hold."""
-        events = schedule.event_epochs(epochs, stages)
-        if preset == "paper":
-            return schedule.paper_counts(num_samples, ratio, stages), events
-        if epochs % stages:
-            raise ValueError(f"stages must divide epochs={epochs} in the released preset, got {stages}")
-        return schedule.released_counts(num_samples, ratio, stages, steps), [*events, epochs]
+        self._record = ValueRecord(num_samples)
+        self._pending: list[tuple[Tensor, Tensor]] = []  # ids and values that are not in the record yet
+        # Samples not yet observed in this stage: those that an incomplete batch leaves out are fine, more are not.
+        self._unseen, self._largest_batch = torch.ones(num_samples, dtype=torch.bool), 0
+        self._loop_inputs: Callable[[], dict[str, Tensor | None]] = dict
 
     @property
     def in_use(self) -> bool:
-        """Has it recorded a value or closed an epoch?"""
+        """True once it has recorded a value or closed an epoch."""
         return bool(self.epoch or self._pending or self._record.frequency.any())
 
     @property
@@ -137,7 +120,7 @@ class Condenser:
 
     @property
     def value(self) -> Tensor:
-        """V, what each sample is worth, float64 [N], nats; 0 where nothing was recorded."""
+        """V, the value of each sample, float64 [N], nats; 0 where nothing was recorded (paper Eq. 12)."""
         return self.measure.value(self._record)
 
     @property
@@ -148,11 +131,11 @@ class Condenser:
     @property
     def score(self) -> Tensor:
         """Cost-aware score V F^alpha, float64 [N]; higher = more valuable (paper Eq. 13)."""
-        return cost_aware_score(self.value, self.frequency, self.config["alpha"])
+        return cost_aware_score(self.value, self._record.frequency, self.config["alpha"])
 
-    def ask_for_more(self, beside: Callable[[], dict[str, Tensor | None]]) -> None:
-        """Learn from a training loop where :meth:`observe` finds the batch's labels and the teacher's logits."""
-        self._beside = beside if {"labels", "teacher_logits"} & {*self.measure.asks_for} else dict
+    def attach(self, inputs: Callable[[], dict[str, Tensor | None]]) -> None:
+        """Let :meth:`observe` take the current batch's labels and teacher's logits from a training loop, if used."""
+        self._loop_inputs = inputs if {"labels", "teacher_logits"} & {*self.measure.inputs} else dict
 
     def observe(
         self,
@@ -161,20 +144,17 @@ class Condenser:
         labels: Tensor | None = None,
         teacher_logits: Tensor | None = None,
     ) -> None:
-        """Record what the measure makes of a batch: by default, the entropy of the student's prediction.
+        """Record the value of each sample of a batch: by default, the entropy of the student's prediction.
 
         Args:
             indices: ids, int64 [B], distinct, 0 .. N-1.
             student_logits: floating-point [B, C], finite, from the ordinary forward pass, before the update.
-            labels, teacher_logits: int64 [B] and [B, C], only for a measure that asks for them;
-                :func:`kcd_teach.distill` brings them by itself.
+            labels, teacher_logits: int64 [B] and [B, C], only for a value measure that uses them;
+                :func:`kcd_teach.distill` provides them by itself.
         """
-        beside = self._beside()
-        labels = beside.get("labels") if labels is None else labels
-        teacher_logits = beside.get("teacher_logits") if teacher_logits is None else teacher_logits
-        self.record(indices, self.measure.values(
-            ids=indices, student_logits=student_logits, labels=labels, teacher_logits=teacher_logits,
-        ))  # fmt: skip
+        given = {"ids": indices, "student_logits": student_logits, "labels": labels, "teacher_logits": teacher_logits}
+        given = {**self._loop_inputs(), **{name: tensor for name, tensor in given.items() if tensor is not None}}
+        self.record(indices, self.measure.values(**given))
 
     def record(self, indices: Tensor, values: Tensor) -> None:
         """Record one value (nats, floating-point [B]) for each of ``indices`` (int64 [B], distinct)."""
@@ -189,6 +169,7 @@ class Condenser:
             self._flush()
 
     def _flush(self) -> None:
+        """Move what is pending into the record."""
         pending, self._pending = self._pending, []
         for ids, values in ((ids.cpu(), values.cpu()) for ids, values in pending):
             self._record.add(ids, values)
@@ -208,10 +189,10 @@ class Condenser:
         self.epoch += 1
         if self.epoch in self._events:
             self.stage += 1
-            self._mention_unseen()
+            self._warn_of_unseen()
             self._summarise(self.ranking())
 
-    def _mention_unseen(self) -> None:
+    def _warn_of_unseen(self) -> None:
         """Warn if active samples were not observed in the stage that ends, beyond what an incomplete batch leaves out."""
         unseen = int(self._unseen[self.active].sum())
         if unseen >= max(self._largest_batch, 1) and self.config["selection"] != "random":
@@ -226,16 +207,16 @@ class Condenser:
     def ranking(self) -> Tensor:
         """All ids from the most to the least valuable as of now, int64 [N] (E-step, paper Eq. 8).
 
-        Never-recorded samples keep their place: active ones come first, the others last.
+        Samples that were never recorded stay as they are: active ones come first, the others last.
         """
         if self.config["selection"] == "random":
             key = torch.rand(len(self.score), generator=self._event_generator(), dtype=torch.float64)
         else:
             key = -self.score if self.config["selection"] == "lowest" else self.score
-            key = torch.where(self.frequency == 0, torch.inf, key)
+            key = torch.where(self._record.frequency == 0, torch.inf, key)
         outside = torch.ones(len(key), dtype=torch.bool)
         outside[self.active] = False
-        banned = outside if self.config["pool"] == "active" else outside & (self.frequency == 0)
+        banned = outside if self.config["pool"] == "active" else outside & (self._record.frequency == 0)
         return rank(key.masked_fill(banned, -torch.inf))
 
     def _event_generator(self) -> torch.Generator:
@@ -305,11 +286,11 @@ class KeepAll:
         self.mixture = Mixture()
         self.stage = 0
 
-    def ask_for_more(self, beside: object) -> None:
-        """Ask for nothing."""
+    def attach(self, inputs: object) -> None:
+        """Use nothing of a training loop."""
 
     def observe(self, indices: Tensor, student_logits: Tensor) -> None:
-        """Ignore the student's answers."""
+        """Ignore the student's predictions."""
 
     def end_epoch(self) -> None:
         """Change nothing."""

@@ -1,4 +1,4 @@
-"""How many samples are kept in which stage, when does the set change, and what does it cost?
+"""The schedule: how many samples each stage keeps, after which epochs the set changes, and what it costs.
 
 Stages are counted t = 0 .. S-1. Stage t trains on ``n_t`` samples; event t (t >= 1) comes at the end of stage t-1
 and decides which samples these are.
@@ -81,6 +81,18 @@ def event_epochs(epochs: int, stages: int) -> list[int]:
     if stages > epochs:
         raise ValueError(f"stages must be at most epochs={epochs}, got {stages}")
     return [epochs * t // stages for t in range(1, stages)]
+
+
+def counts_and_events(
+    preset: str, num_samples: int, ratio: float, stages: int, epochs: int, steps: int = RELEASED_STEPS
+) -> tuple[list[int], list[int]]:
+    """Counts n_0, n_1, .. of a preset, and the epochs after which the second, third, .. of them begins to hold."""
+    events = event_epochs(epochs, stages)
+    if preset == "paper":
+        return paper_counts(num_samples, ratio, stages), events
+    if epochs % stages:
+        raise ValueError(f"stages must divide epochs={epochs} in the released preset, got {stages}")
+    return released_counts(num_samples, ratio, stages, steps), [*events, epochs]
 
 
 def relative_cost(counts: Sequence[int], epochs: int) -> float:

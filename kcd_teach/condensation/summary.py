@@ -1,4 +1,4 @@
-"""M-step: what becomes of the ranked samples? (Value-Adaptive Knowledge Summary, paper Eq. 14-15)
+"""M-step: Value-Adaptive Knowledge Summary, which keeps, blends or drops the ranked samples (paper Eq. 14-15).
 
 Samples are named by ids and never by position; images are blended elsewhere (:func:`kcd_teach.views.blend`).
 """
@@ -84,7 +84,7 @@ def released_coefficients(length: int, strength: float) -> Tensor:
 def summarise(
     ranking: Tensor, previous: int, kept: int, strength: float = 0.3, preset: str = "paper", partners: str = "slice"
 ) -> tuple[Tensor, Mixture]:
-    """Plan a stage from a ranking: who is shown, and who is blended with whom (paper Eq. 14-15).
+    """Plan a stage from a ranking: the samples to train on, and their mixtures (paper Eq. 14-15).
 
     Args:
         ranking, previous, kept, partners: as for :func:`partition`.

@@ -1,18 +1,17 @@
-"""E-step: what is each piece of knowledge worth to this student? (Online Global Value Estimation, paper Eq. 7-8, 12-13)"""
+"""E-step: Online Global Value Estimation, the value of each sample's knowledge to the student (paper Eq. 7-8, 12-13)."""
 
 import dataclasses
 import hashlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar, overload
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from kcd_teach._checks import NotFinite, check_choice, check_ids, check_logits
-from kcd_teach.registry import Registry
+from kcd_teach.registry import Registry, also_decorates
 
 
 def prediction_entropy(logits: Tensor) -> Tensor:
@@ -68,49 +67,49 @@ class ValueRecord:
         return self.mean * self.frequency
 
 
-ASKS = ("ids", "student_logits", "labels", "teacher_logits")
-"""What a measure can look at, the names of its parameters."""
+INPUTS = ("ids", "student_logits", "labels", "teacher_logits")
+"""Names of the parameters that the function of a value measure can have."""
 
 Combine = Callable[[ValueRecord], Tensor]
 
 
 @dataclass(frozen=True)
 class ValueMeasure:
-    """What is recorded of every sample that is shown, and how its records become its value.
+    """A value that is recorded of every sample that is shown, and how a sample's records are combined.
 
     Attributes:
-        observe: a function of what it asks for, by the names of its parameters: ``ids`` int64 [B], ``student_logits``
+        observe: a function of any of these, by the names of its parameters: ``ids`` int64 [B], ``student_logits``
             [B, C] without gradient, ``labels`` int64 [B], ``teacher_logits`` [B, C] of the same images. It returns
             values, floating-point [B], finite, at least 0; higher = more valuable.
         combine: ``"mean"`` or ``"sum"`` of a sample's records, or a function of the :class:`ValueRecord` that gives a
             value to each sample, [N].
         name: as in plans and checkpoints; by default the function's.
-        asks_for: names of what it looks at.
+        inputs: names of the function's parameters.
 
     Raises:
-        TypeError: no function, or one that asks for something else.
+        TypeError: no function, or one with another parameter.
         ValueError: another word for ``combine``.
 
     Example:
         >>> def surprise(student_logits, labels):
         ...     return F.cross_entropy(student_logits, labels, reduction="none")
-        >>> ValueMeasure(surprise).asks_for
+        >>> ValueMeasure(surprise).inputs
         ('student_logits', 'labels')
     """
 
     observe: Callable[..., Tensor]
     combine: str | Combine = "mean"
     name: str = ""
-    asks_for: tuple[str, ...] = field(init=False)
+    inputs: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         if not callable(self.observe):
             raise TypeError(f"a value measure must be a function that returns values [B], got {self.observe!r}")
         parameters = inspect.signature(self.observe).parameters.values()
-        asks_for = tuple(p.name for p in parameters if p.default is p.empty or p.name in ASKS)
-        object.__setattr__(self, "asks_for", asks_for)
-        if unknown := [asked for asked in self.asks_for if asked not in ASKS]:
-            raise TypeError(f"a value measure can ask for {', '.join(ASKS)}; this one asks for {', '.join(unknown)}")
+        inputs = tuple(p.name for p in parameters if p.default is p.empty or p.name in INPUTS)
+        object.__setattr__(self, "inputs", inputs)
+        if unknown := [name for name in inputs if name not in INPUTS]:
+            raise TypeError(f"a value measure can ask for {', '.join(INPUTS)}; this one asks for {', '.join(unknown)}")
         if not callable(self.combine):
             check_choice("combine", self.combine, ("mean", "sum"))
         if not self.name:
@@ -118,28 +117,28 @@ class ValueMeasure:
 
     @property
     def meaning(self) -> str:
-        """What it records, the first line of the function's docstring."""
+        """The first line of the function's docstring, which says what it records."""
         return ((inspect.getdoc(self.observe) or "").splitlines() or [self.name])[0].rstrip(".")
 
     def values(self, **seen: Tensor | None) -> Tensor:
-        """Values [B] of a batch, from what is known of it, by the names of :data:`ASKS`.
+        """Values [B] of a batch, from its tensors by the names of :data:`INPUTS`.
 
         Raises:
-            ValueError: something that it asks for is not known; values that are no floating-point tensor [B].
+            ValueError: one of its inputs is missing; values that are no floating-point tensor [B].
         """
-        if missing := [name for name in self.asks_for if seen.get(name) is None]:
+        if missing := [name for name in self.inputs if seen.get(name) is None]:
             raise ValueError(
                 f"value={self.name!r} asks for {', '.join(missing)}: hand them to observe(.., {missing[0]}=..)"
             )
         with torch.no_grad():
-            values = self.observe(**{name: seen[name] for name in self.asks_for})
+            values = self.observe(**{name: seen[name] for name in self.inputs})
         if not isinstance(values, Tensor) or not values.is_floating_point() or values.ndim != 1:
             got = f"{values.dtype} {list(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
             raise ValueError(f"value={self.name!r} must give a floating-point tensor [B], a value per id, got {got}")
         return values
 
     def value(self, record: ValueRecord) -> Tensor:
-        """What each sample is worth, float64 [N]."""
+        """The value of each sample, float64 [N]."""
         if not callable(self.combine):
             return record.total if self.combine == "sum" else record.mean
         value = self.combine(record)
@@ -175,14 +174,17 @@ def _teacher_entropy(teacher_logits: Tensor) -> Tensor:
     return prediction_entropy(teacher_logits)
 
 
-VALUES: Registry[ValueMeasure] = Registry("value", {
-    "mean": ValueMeasure(_entropy, "mean", "mean"),
-    "sum": ValueMeasure(_entropy, "sum", "sum"),
-    "loss": ValueMeasure(_loss, name="loss"),
-    "margin": ValueMeasure(_margin, name="margin"),
-    "disagreement": ValueMeasure(_disagreement, name="disagreement"),
-    "teacher-entropy": ValueMeasure(_teacher_entropy, name="teacher-entropy"),
-})  # fmt: skip
+VALUES: Registry[ValueMeasure] = Registry(
+    "value",
+    {
+        "mean": ValueMeasure(_entropy, "mean", "mean"),
+        "sum": ValueMeasure(_entropy, "sum", "sum"),
+        "loss": ValueMeasure(_loss, name="loss"),
+        "margin": ValueMeasure(_margin, name="margin"),
+        "disagreement": ValueMeasure(_disagreement, name="disagreement"),
+        "teacher-entropy": ValueMeasure(_teacher_entropy, name="teacher-entropy"),
+    },
+)
 
 
 def list_values() -> list[str]:
@@ -190,22 +192,8 @@ def list_values() -> list[str]:
     return list(VALUES)
 
 
-Measure = TypeVar("Measure", bound=ValueMeasure | Callable[..., Tensor])
-
-
-@overload
-def register_value(
-    name: str, measure: None = None, combine: str | Combine = "mean"
-) -> Callable[[Measure], Measure]: ...
-
-
-@overload
-def register_value(name: str, measure: Measure, combine: str | Combine = "mean") -> Measure: ...
-
-
-def register_value(
-    name: str, measure: Measure | None = None, combine: str | Combine = "mean"
-) -> Measure | Callable[[Measure], Measure]:
+@also_decorates
+def register_value(name: str, measure: ValueMeasure | Callable[..., Tensor], combine: str | Combine = "mean") -> None:
     """Give a value measure of your own a name; call it, or write ``@register_value("NAME")`` above a function.
 
     Args:
@@ -219,14 +207,9 @@ def register_value(
     Raises:
         TypeError, ValueError: see :class:`ValueMeasure`; a name that is in use.
     """
-
-    def add(given: Measure) -> Measure:
-        made = given if isinstance(given, ValueMeasure) else ValueMeasure(given, combine)
-        settings = {"combine": made.combine if isinstance(made.combine, str) else "its own"}
-        VALUES.add(name, dataclasses.replace(made, name=name), settings=settings, code=[made.observe, made.combine])
-        return given
-
-    return add if measure is None else add(measure)
+    made = measure if isinstance(measure, ValueMeasure) else ValueMeasure(measure, combine)
+    settings = {"combine": made.combine if isinstance(made.combine, str) else "its own"}
+    VALUES.add(name, dataclasses.replace(made, name=name), settings=settings, code=[made.observe, made.combine])
 
 
 def find_value(value: str | ValueMeasure | Callable[..., Tensor]) -> ValueMeasure:
@@ -240,7 +223,7 @@ def find_value(value: str | ValueMeasure | Callable[..., Tensor]) -> ValueMeasur
 
 
 def fixed_values(values: Tensor) -> ValueMeasure:
-    """The measure that looks at nothing and takes every sample's value from a list, floating-point [N].
+    """A value measure that takes every sample's value from a given list, floating-point [N].
 
     Its name holds a hash of the list, so that a run of one list does not go on with another.
 
@@ -252,14 +235,14 @@ def fixed_values(values: Tensor) -> ValueMeasure:
     listed = values.detach().clone().cpu()
 
     def from_list(ids: Tensor) -> Tensor:
-        """What a list says."""
+        """Value from a given list."""
         return listed[ids.cpu()]
 
     return ValueMeasure(from_list, name=f"list-{hashlib.sha256(listed.double().numpy().tobytes()).hexdigest()[:16]}")
 
 
 def cost_aware_score(value: Tensor, frequency: Tensor, alpha: float) -> Tensor:
-    """Score by which samples are ranked: of two alike, the one shown more often comes first (paper Eq. 13).
+    """Score by which samples are ranked: of two equal values, the one shown more often comes first (paper Eq. 13).
 
     .. math:: score = V F^alpha
 

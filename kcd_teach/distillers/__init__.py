@@ -1,4 +1,4 @@
-"""How is knowledge moved? One file per method: a pure loss and a small module that weighs it against the labels.
+"""Methods of distillation, one file each: a pure loss and a small module that weighs it against the labels.
 
 - :mod:`~kcd_teach.distillers.base`: what all methods are, and how to add one
 - logits: :mod:`~kcd_teach.distillers.kd`
@@ -9,8 +9,7 @@
 - self-supervision: :mod:`~kcd_teach.distillers.sskd`
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar, overload
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,7 +17,7 @@ from torch import nn
 from kcd_teach.distillers import at, crd, fitnet, kd, pkt, reviewkd, rkd, sp, sskd, vid, wcord
 from kcd_teach.distillers.base import KD, Distiller, LabelsOnly, Taps, read_taps
 from kcd_teach.distillers.kd import kd_loss
-from kcd_teach.registry import Registry
+from kcd_teach.registry import Registry, also_decorates
 
 __all__ = [
     "KD",
@@ -37,23 +36,24 @@ __all__ = [
 ]
 
 CONDENSED = "kc-"
-"""Prefix of a method's name that asks for condensation."""
+"""Prefix of a method's name that turns condensation on."""
 
-Method = TypeVar("Method", bound=type[Distiller])
-
-DISTILLERS: Registry[type[Distiller]] = Registry("distiller", {
-    "kd": KD,
-    "fitnet": fitnet.FitNet,
-    "at": at.AT,
-    "sp": sp.SP,
-    "vid": vid.VID,
-    "rkd": rkd.RKD,
-    "pkt": pkt.PKT,
-    "crd": crd.CRD,
-    "wcord": wcord.WCoRD,
-    "reviewkd": reviewkd.ReviewKD,
-    "sskd": sskd.SSKD,
-})  # fmt: skip
+DISTILLERS: Registry[type[Distiller]] = Registry(
+    "distiller",
+    {
+        "kd": KD,
+        "fitnet": fitnet.FitNet,
+        "at": at.AT,
+        "sp": sp.SP,
+        "vid": vid.VID,
+        "rkd": rkd.RKD,
+        "pkt": pkt.PKT,
+        "crd": crd.CRD,
+        "wcord": wcord.WCoRD,
+        "reviewkd": reviewkd.ReviewKD,
+        "sskd": sskd.SSKD,
+    },
+)
 
 
 def list_distillers() -> list[str]:
@@ -61,19 +61,8 @@ def list_distillers() -> list[str]:
     return list(DISTILLERS)
 
 
-@overload
-def register_distiller(
-    name: str, cls: None = None, title: str | None = None, **settings: Any
-) -> Callable[[Method], Method]: ...
-
-
-@overload
-def register_distiller(name: str, cls: Method, title: str | None = None, **settings: Any) -> Method: ...
-
-
-def register_distiller(
-    name: str, cls: Method | None = None, title: str | None = None, **settings: Any
-) -> Method | Callable[[Method], Method]:
+@also_decorates
+def register_distiller(name: str, cls: type[Distiller], title: str | None = None, **settings: Any) -> None:
     """Give a method of your own a name, condensed as ``kc-NAME``; lists, plans, tables and the zoo then know it.
 
     Call it, or write it above the class: ``@register_distiller("cka")``. What tables say about the method comes from
@@ -92,22 +81,17 @@ def register_distiller(
         TypeError: no subclass of :class:`Distiller`.
         ValueError: a name or a title that is in use or cannot be used.
     """
-
-    def add(method: Method) -> Method:
-        if not (isinstance(method, type) and issubclass(method, Distiller)):
-            raise TypeError(f"cls must be a subclass of Distiller, got {method!r}")
-        if name.startswith(CONDENSED):
-            raise ValueError(f"name={name!r} must not begin with {CONDENSED}, which asks for condensation")
-        others = [known for known in DISTILLERS if known != name]
-        for known in others:
-            if title is not None and title.casefold() in (known.casefold(), title_of(known).casefold()):
-                raise ValueError(f"title={title!r} is that of {known!r}; choose another")
-        if title is not None and (not title or set(title) & set("@>|,\n") or title.casefold().startswith(CONDENSED)):
-            raise ValueError(f"title must not be empty, begin with KC-, or hold one of @ > | and commas, got {title!r}")
-        DISTILLERS.add(name, method, title or "", settings)
-        return method
-
-    return add if cls is None else add(cls)
+    if not (isinstance(cls, type) and issubclass(cls, Distiller)):
+        raise TypeError(f"cls must be a subclass of Distiller, got {cls!r}")
+    if name.startswith(CONDENSED):
+        raise ValueError(f"name={name!r} must not begin with {CONDENSED}, which asks for condensation")
+    others = [known for known in DISTILLERS if known != name]
+    for known in others:
+        if title is not None and title.casefold() in (known.casefold(), title_of(known).casefold()):
+            raise ValueError(f"title={title!r} is that of {known!r}; choose another")
+    if title is not None and (not title or set(title) & set("@>|,\n") or title.casefold().startswith(CONDENSED)):
+        raise ValueError(f"title must not be empty, begin with KC-, or hold one of @ > | and commas, got {title!r}")
+    DISTILLERS.add(name, cls, title or "", settings)
 
 
 def title_of(name: str) -> str:
@@ -121,7 +105,7 @@ def title_of(name: str) -> str:
 
 
 def is_condensed(name: str) -> bool:
-    """Does a method's name ask for condensation?
+    """True for the name of a condensed method.
 
     >>> is_condensed("kc-crd"), is_condensed("crd")
     (True, False)

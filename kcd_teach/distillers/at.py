@@ -9,13 +9,13 @@ from kcd_teach.recipe import full_precision
 
 
 def attention(feature: Tensor) -> Tensor:
-    """Where a network looks: mean over the channels of the squares of a map [B, C, H, W], unit length, [B, H W]."""
+    """Attention map: mean over the channels of the squares of a map [B, C, H, W], at unit length, [B, H W]."""
     return F.normalize(feature.pow(2).mean(dim=1).flatten(1), dim=1)
 
 
 @full_precision
 def at_loss(student_feature: Tensor, teacher_feature: Tensor) -> Tensor:
-    """How differently two networks look at the same images, at one layer.
+    """Mean squared difference of the attention maps of two networks at one layer.
 
     .. math:: mean_{b,i} ( q(f_S)_{b,i} - q(f_T)_{b,i} )^2,   q = normalised mean of squares over the channels
 
@@ -26,7 +26,7 @@ def at_loss(student_feature: Tensor, teacher_feature: Tensor) -> Tensor:
         teacher_feature: f_T, [B, C', H', W']; no gradient flows into it.
 
     Returns:
-        Scalar, 0 .. 2 / (H W); 0 where both look at the same places.
+        Scalar, 0 .. 2 / (H W); 0 where both attend to the same positions.
 
     Example:
         >>> import torch

@@ -1,7 +1,7 @@
-"""What a method of distillation is, and what it may ask of the training loop.
+"""The common frame of all methods of distillation, and what a method can request from the training loop.
 
-The loop hands a method a :class:`Batch` and what both networks say about it (:class:`Outputs`). A method that wants more
-than logits says so once, as :class:`Needs`; the loop looks at nothing else and knows no method by its name.
+The loop hands a method a :class:`Batch` and the :class:`Outputs` of both networks. A method that needs more than logits
+declares it once, as :class:`Needs`; the loop looks at nothing else and knows no method by its name.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ class Batch(NamedTuple):
         labels: int64 [B].
         mixed: bool [B], True for a mixture.
         images: normalised, [B, C, H, W]; [4 B, C, H, W] with rotations, image by image, the unrotated one first.
-        contrasts: int64 [B, 1 + K] where negatives were asked for: a sample's own id, then K of other classes.
+        contrasts: int64 [B, 1 + K] for methods that need negatives: a sample's own id, then K of other classes.
     """
 
     ids: Tensor
@@ -39,11 +39,11 @@ class Batch(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """What a network says about a batch.
+    """A network's outputs for a batch.
 
     Attributes:
         logits: [B, C] (with rotations [4 B, C], as all that follows).
-        features: f0, f1, .., shallow to deep [B, c, h, w], the last one pooled [B, D]; empty if not asked for.
+        features: f0, f1, .., shallow to deep [B, c, h, w], the last one pooled [B, D]; empty if not needed.
     """
 
     logits: Tensor
@@ -52,7 +52,7 @@ class Outputs(NamedTuple):
 
 @dataclass(frozen=True)
 class Needs:
-    """What a method asks of the training loop beyond logits.
+    """What a method needs of the training loop beyond logits.
 
     Attributes:
         features: the taps of both networks.
@@ -122,11 +122,11 @@ class Taps:
 def read_taps(
     student: nn.Module, teacher: nn.Module, image_shape: tuple[int, int, int], features: bool, preact: bool = False
 ) -> Taps:
-    """Show both networks one black image and note the shapes of what they say.
+    """Run both networks on one black image and return the shapes of their features.
 
     Raises:
         ValueError: a network that does not take such images, one without features where they are needed, or
-            networks that tell apart different numbers of classes.
+            networks with different numbers of classes.
     """
     shapes = {}
     for role, network in (("student", student), ("teacher", teacher)):
@@ -154,7 +154,7 @@ def _shapes(
     image = torch.zeros(1, *image_shape, device=parameter.device, dtype=parameter.dtype)
     extra = {"return_features": True, **({"preact": True} if preact else {})} if features else {}
     try:
-        said = network(image, **extra)
+        outputs = network(image, **extra)
     except TypeError as error:
         if "unexpected keyword" not in str(error):
             raise
@@ -167,7 +167,7 @@ def _shapes(
         raise ValueError(
             f"the {role} does not take images of shape {image_shape} ({error}); set image_shape"
         ) from error
-    logits, taps = said if features else (said, [])
+    logits, taps = outputs if features else (outputs, [])
     if features and (len(taps) < 3 or taps[-1].ndim != 2):
         raise ValueError(
             f"this method compares features, and the {role} ({type(network).__name__}) offers {len(taps)}; "
@@ -190,7 +190,7 @@ def to_common_size(student_feature: Tensor, teacher_feature: Tensor) -> tuple[Te
 class Distiller(nn.Module):
     """The benchmark's common frame, ``r CE + a KD_T + b L``; a subclass adds its own L as :meth:`method_loss`.
 
-    A new method is a subclass in one file: :attr:`needs` says what it wants of the loop, ``__init__`` holds its learnable
+    A new method is a subclass in one file: :attr:`needs` says what it needs of the loop, ``__init__`` holds its learnable
     parts, :meth:`method_loss` compares. Nothing else has to be overridden.
 
     Args:
@@ -200,9 +200,9 @@ class Distiller(nn.Module):
         temperature: T of the softened logits.
 
     Attributes:
-        needs: what the method asks of the training loop.
+        needs: what the method needs of the training loop.
         uses_taps: the constructor takes the pair's :class:`~kcd_teach.distillers.base.Taps` first.
-        compares: what it compares, in a word; features if it needs them, or else logits, where nothing is said.
+        compares: what it compares, in a word; if empty, features where it needs them, or else logits.
     """
 
     needs = Needs()
@@ -241,7 +241,7 @@ class Distiller(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define method_loss, or have method_weight=0")
 
     def begin(self, num_samples: int) -> None:
-        """Called once before training: make room for what is remembered of each of N samples."""
+        """Called once before training: allocate what is remembered of each of N samples."""
 
     def start_epoch(self, epoch: int, epochs: int) -> None:
         """Called before every epoch, counted from 0, of ``epochs``: for weights that change with time."""
@@ -265,7 +265,7 @@ class Distiller(nn.Module):
         return ", ".join(f"{name}={getattr(self, name)}" for name in names)
 
     def constants(self) -> Iterable[str]:
-        """Names of further attributes that make this method what it is; two runs are alike only if these agree."""
+        """Names of further attributes that are part of a run's identity: two runs are alike only if these agree."""
         return ()
 
 
@@ -279,7 +279,7 @@ class LabelsOnly(Distiller):
 
 
 class KD(Distiller):
-    """Softened logits beside the labels and nothing else: Hinton's distillation, ``0.1 CE + 0.9 KD_4`` in the benchmark.
+    """Labels and softened logits, nothing else: Hinton's distillation, ``0.1 CE + 0.9 KD_4`` in the benchmark.
 
     Args:
         temperature: T of :func:`~kcd_teach.distillers.kd.kd_loss`.
@@ -299,7 +299,7 @@ MILESTONES = (0.5, 0.75)
 
 
 class Preparation:
-    """Training of a method's own parts on what the teacher says about all samples; nothing if it needs none.
+    """Training of a method's own parts on the teacher's outputs for all samples; nothing if it needs none.
 
     Args:
         distiller: the method; its needs say how long it prepares.
@@ -322,11 +322,11 @@ class Preparation:
 
     @property
     def done(self) -> bool:
-        """Is there nothing left to prepare?"""
+        """True once the preparation has ended; true from the start for methods without one."""
         return self.epoch >= self.epochs
 
     def loss(self, batch: Batch, teacher: Outputs | None) -> Tensor:
-        """What is learned from what the teacher says about a batch, a scalar."""
+        """Loss of the preparation on the teacher's outputs for a batch, a scalar."""
         assert teacher is not None
         return self.distiller.preparation_loss(batch, teacher)
 
@@ -339,7 +339,7 @@ class Preparation:
         self._optimizer.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """How far it is; what was learned is part of the distiller."""
+        """Finished epochs and the optimiser; the learned weights are part of the distiller."""
         return {"epoch": self.epoch, "optimizer": self._optimizer.state_dict() if self._optimizer else None}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""With what is a sample contrasted? Two banks of remembered embeddings, one of each network."""
+"""The memory of contrastive methods: two banks of embeddings, one of each network, from which negatives come."""
 
 import math
 from typing import NamedTuple
@@ -12,10 +12,12 @@ from kcd_teach.distillers.base import Needs
 
 
 def contrast_needs(negatives: int, negatives_from: str) -> Needs:
-    """What a contrastive method asks of the loop."""
-    negatives = check_at_least("negatives", negatives, 1)
-    check_choice("negatives_from", negatives_from, ("active", "all"))
-    return Needs(features=True, negatives=negatives, negatives_from=negatives_from)
+    """What a contrastive method needs of the loop."""
+    return Needs(
+        features=True,
+        negatives=check_at_least("negatives", negatives, 1),
+        negatives_from=check_choice("negatives_from", negatives_from, ("active", "all")),
+    )
 
 
 def scores(anchor: Tensor, bank: Tensor, contrasts: Tensor) -> Tensor:
@@ -27,9 +29,13 @@ def scores(anchor: Tensor, bank: Tensor, contrasts: Tensor) -> Tensor:
 
 
 def exponentials(
-    student_embedding: Tensor, teacher_embedding: Tensor, student_bank: Tensor, teacher_bank: Tensor,
-    contrasts: Tensor, temperature: float,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+    student_embedding: Tensor,
+    teacher_embedding: Tensor,
+    student_bank: Tensor,
+    teacher_bank: Tensor,
+    contrasts: Tensor,
+    temperature: float,
+) -> tuple[Tensor, Tensor]:
     """exp(score / tau) of the student against the teacher's bank and the other way round, [B, 1 + K] each."""
     check_contrast(student_embedding, teacher_embedding, student_bank, teacher_bank, contrasts)
     check_between("temperature", temperature, 0, float("inf"), open_low=True)

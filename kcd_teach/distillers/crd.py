@@ -10,20 +10,25 @@ EPSILON = 1e-7
 
 
 def noise_contrast(exponential: Tensor, normaliser: Tensor, num_samples: int) -> Tensor:
-    """Loss l(o) of telling the own sample, column 0, from K others: scalar, of exponentials [B, 1 + K]."""
+    """Noise-contrastive loss l(o) of the positive, column 0, against K negatives: scalar, of exponentials [B, 1 + K]."""
     odds = exponential / normaliser
     noise = (exponential.shape[1] - 1) / num_samples
     own, others = odds[:, :1], odds[:, 1:]
-    told = (own / (own + noise + EPSILON)).log().sum() + (noise / (others + noise + EPSILON)).log().sum()
-    return -told / len(odds)
+    likelihood = (own / (own + noise + EPSILON)).log().sum() + (noise / (others + noise + EPSILON)).log().sum()
+    return -likelihood / len(odds)
 
 
 @full_precision
 def crd_loss(
-    student_embedding: Tensor, teacher_embedding: Tensor, student_bank: Tensor, teacher_bank: Tensor,
-    contrasts: Tensor, normalisers: Tensor | None = None, temperature: float = 0.07,
-) -> Tensor:  # fmt: skip
-    """How badly each network's embedding of a sample tells the other network's from those of K other samples.
+    student_embedding: Tensor,
+    teacher_embedding: Tensor,
+    student_bank: Tensor,
+    teacher_bank: Tensor,
+    contrasts: Tensor,
+    normalisers: Tensor | None = None,
+    temperature: float = 0.07,
+) -> Tensor:
+    """Noise-contrastive loss of each network's embeddings against the other network's of the same and of K other samples.
 
     .. math::
         o(i, k) = exp(M[k] . v(i) / tau) / Z,   q = K / N
@@ -53,8 +58,8 @@ def crd_loss(
     num_samples = len(student_bank)
     if normalisers is None:
         normalisers = first_normalisers(of_student, of_teacher, num_samples)
-    of_student_told = noise_contrast(of_student, normalisers[0], num_samples)
-    return of_student_told + noise_contrast(of_teacher, normalisers[1], num_samples)
+    loss_of_student = noise_contrast(of_student, normalisers[0], num_samples)
+    return loss_of_student + noise_contrast(of_teacher, normalisers[1], num_samples)
 
 
 class CRD(Distiller):
@@ -76,10 +81,17 @@ class CRD(Distiller):
     compares = "contrasts"
 
     def __init__(
-        self, taps: Taps, negatives: int = 16384, negatives_from: str = "active", size: int = 128,
-        momentum: float = 0.5, contrast_temperature: float = 0.07, teacher_weight: float = 1.0,
-        method_weight: float = 0.8, **weights: float,
-    ) -> None:  # fmt: skip
+        self,
+        taps: Taps,
+        negatives: int = 16384,
+        negatives_from: str = "active",
+        size: int = 128,
+        momentum: float = 0.5,
+        contrast_temperature: float = 0.07,
+        teacher_weight: float = 1.0,
+        method_weight: float = 0.8,
+        **weights: float,
+    ) -> None:
         super().__init__(teacher_weight=teacher_weight, method_weight=method_weight, **weights)
         self.needs = contrast_needs(negatives, negatives_from)
         self.memory = ContrastMemory(*taps.widths, size, momentum, contrast_temperature)
@@ -96,5 +108,5 @@ class CRD(Distiller):
         return loss
 
     def constants(self) -> tuple[str, ...]:
-        """How many negatives, and from where."""
+        """The needs, which hold the number of negatives and where they come from."""
         return ("needs",)

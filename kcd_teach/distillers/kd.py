@@ -13,7 +13,7 @@ from kcd_teach.recipe import full_precision
 
 @full_precision
 def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 4.0) -> Tensor:
-    """How far the student's softened prediction is from the teacher's.
+    """KL divergence of the student's softened prediction from the teacher's, times the squared temperature.
 
     .. math:: T^2 / B sum_b KL( softmax(z_T / T) || softmax(z_S / T) )                         (KCD paper Eq. 1)
 

@@ -10,7 +10,7 @@ EPSILON = 1e-7
 
 
 def neighbour_probabilities(embedding: Tensor) -> Tensor:
-    """How likely each sample of a batch [B, D] is to choose each one as its neighbour, rows summing to 1, [B, B]."""
+    """Probabilities with which each sample of a batch [B, D] has each one as its neighbour, rows summing to 1, [B, B]."""
     length: Tensor = embedding.norm(dim=1, keepdim=True)
     unit = embedding / (length + EPSILON)
     similarity = ((unit @ unit.T + 1) / 2).clamp(min=0)
@@ -19,7 +19,7 @@ def neighbour_probabilities(embedding: Tensor) -> Tensor:
 
 @full_precision
 def pkt_loss(student_embedding: Tensor, teacher_embedding: Tensor) -> Tensor:
-    """How far the student's choice of neighbours is from the teacher's.
+    """KL divergence of the student's neighbour probabilities from the teacher's.
 
     .. math:: mean_{ij} K_T ln( (K_T + e) / (K_S + e) ),   K = rows of (1 + cos) / 2 divided by their sum, e = 1e-7
 

@@ -80,7 +80,7 @@ def reviewkd_loss(student_features: Sequence[Tensor], teacher_features: Sequence
 
 
 class Fusion(nn.Module):
-    """Attention-based fusion (ABF) of one level with what the deeper ones left over.
+    """Attention-based fusion (ABF) of one level with the residual of the deeper ones.
 
     Args:
         student_width, teacher_width: channels of the student's and the teacher's map.
@@ -99,7 +99,7 @@ class Fusion(nn.Module):
         self.attention = None if deepest else nn.Sequential(nn.Conv2d(2 * width, 2, 1), nn.Sigmoid())
 
     def forward(self, feature: Tensor, deeper: Tensor | None, teacher_sides: torch.Size) -> tuple[Tensor, Tensor]:
-        """Map [B, s, h, w] and what is left of the deeper level to ([B, t, H, W], what is left for the next)."""
+        """Map [B, s, h, w] and the residual of the deeper level to ([B, t, H, W], the residual for the next one)."""
         x = self.conv1(feature)
         if self.attention is not None and deeper is not None:
             y = F.interpolate(deeper, size=x.shape[-2:], mode="nearest")

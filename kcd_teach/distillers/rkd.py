@@ -29,7 +29,7 @@ def angles(embedding: Tensor) -> Tensor:
 def rkd_loss(
     student_embedding: Tensor, teacher_embedding: Tensor, distance_weight: float = 25.0, angle_weight: float = 50.0
 ) -> Tensor:
-    """How differently two networks arrange a batch in space: distances of pairs, angles of triples.
+    """Differences of two networks in the distances of pairs and the angles of triples of a batch.
 
     .. math:: 25 mean_{ij} h(d^S_{ij} - d^T_{ij}) + 50 mean_{ijk} h(a^S_{ijk} - a^T_{ijk}),   h = smooth L1
 

@@ -16,7 +16,7 @@ def similarities(feature: Tensor) -> Tensor:
 
 @full_precision
 def sp_loss(student_feature: Tensor, teacher_feature: Tensor) -> Tensor:
-    """How differently two networks see which samples of a batch resemble each other.
+    """Mean squared difference of the similarity matrices of two networks for a batch.
 
     .. math:: 1 / B^2 || G_T - G_S ||_F^2,   G = F F^T with rows of unit length, F the features flattened to [B, C H W]
 

@@ -1,8 +1,8 @@
 """SSKD: self-supervised knowledge distillation (Xu, Liu, Li, Loy, ECCV 2020, arXiv 2006.07114).
 
 Every image comes four times, rotated by 0, 90, 180 and 270 degrees. The teacher learns a head that recognises an image
-among the batch whatever its rotation; the student learns what the teacher says about rotated images (TF) and which
-images it takes them for (SS).
+among the batch whatever its rotation; the student learns the teacher's logits of rotated images (TF) and their
+similarities with the images of the batch (SS).
 """
 
 import torch
@@ -37,23 +37,23 @@ def own_image(projections: Tensor) -> Tensor:
     return torch.arange(count, device=projections.device).repeat_interleave(VIEWS - 1)
 
 
-def well_told(answers: Tensor, truth: Tensor, ratio: float) -> Tensor:
-    """Rows that the teacher answers well enough to be worth teaching, bool [n] (error-level ranking).
+def select_by_error_level(scores: Tensor, truth: Tensor, ratio: float) -> Tensor:
+    """Rows in which the teacher's error is small enough for distillation, bool [n] (error-level ranking).
 
-    The level of a row is the number of answers above the true one. All rows of level 0 are kept, and of the w others
+    The level of a row is the number of scores above the true one. All rows of level 0 are kept, and of the w others
     the floor(ratio w) of lowest level, ties by position.
 
     Args:
-        answers: [n, C].
+        scores: [n, C].
         truth: int64 [n], 0 .. C - 1.
         ratio: in [0, 1].
 
     Example:
-        >>> answers = torch.tensor([[2.0, 1.0], [2.0, 1.0], [2.0, 1.0]])
-        >>> well_told(answers, torch.tensor([0, 1, 1]), 0.5)
+        >>> scores = torch.tensor([[2.0, 1.0], [2.0, 1.0], [2.0, 1.0]])
+        >>> select_by_error_level(scores, torch.tensor([0, 1, 1]), 0.5)
         tensor([ True,  True, False])
     """
-    level = (answers > answers.gather(1, truth[:, None])).sum(dim=1)
+    level = (scores > scores.gather(1, truth[:, None])).sum(dim=1)
     return keep_lowest(level, ratio)
 
 
@@ -61,13 +61,13 @@ def keep_lowest(level: Tensor, ratio: float) -> Tensor:
     """Mark all zeros of int64 [n], and of the w other entries the floor(ratio w) lowest, ties by position."""
     right = (level == 0).sum()
     kept = right + ((len(level) - right).double() * ratio).floor()
-    place = torch.empty_like(level)
-    place[torch.sort(level, stable=True).indices] = torch.arange(len(level), device=level.device)
-    return place < kept
+    rank = torch.empty_like(level)
+    rank[torch.sort(level, stable=True).indices] = torch.arange(len(level), device=level.device)
+    return rank < kept
 
 
 def kept_divergence(student: Tensor, teacher: Tensor, kept: Tensor, temperature: float) -> Tensor:
-    """T^2 times the mean KL divergence of softened answers [n, C] over the rows kept, bool [n]."""
+    """T^2 times the mean KL divergence of softened scores [n, C] over the rows kept, bool [n]."""
     log_p_student = F.log_softmax(student / temperature, dim=1)
     log_p_teacher = F.log_softmax(teacher.detach() / temperature, dim=1)
     rows = F.kl_div(log_p_student, log_p_teacher, reduction="none", log_target=True).sum(dim=1)
@@ -78,13 +78,13 @@ def kept_divergence(student: Tensor, teacher: Tensor, kept: Tensor, temperature:
 def transformed_loss(
     student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, temperature: float = 4.0, ratio: float = 1.0
 ) -> Tensor:
-    """TF: distillation on the rotated views, of those the teacher tells well enough.
+    """TF: distillation on the rotated views, of those in which the teacher's error is small.
 
     Args:
         student_logits, teacher_logits: [4 B, C], image by image.
         labels: int64 [B].
         temperature: T.
-        ratio: share of the wrongly told views that is kept; 1 keeps all.
+        ratio: share of the views which the teacher gets wrong that is kept; 1 keeps all.
 
     Returns:
         Scalar, at least 0.
@@ -98,35 +98,43 @@ def transformed_loss(
         )
     _, student = normal_and_rotated(student_logits)
     _, teacher = normal_and_rotated(teacher_logits.detach())
-    kept = well_told(teacher, labels.repeat_interleave(VIEWS - 1), ratio)
+    kept = select_by_error_level(teacher, labels.repeat_interleave(VIEWS - 1), ratio)
     return kept_divergence(student, teacher, kept, temperature)
 
 
 @full_precision
 def similarity_loss(student_projections: Tensor, teacher_projections: Tensor, ratio: float = 0.75) -> Tensor:
-    """SS: distillation of which image of the batch a rotated view is taken for.
+    """SS: distillation of the similarities of every rotated view with the images of the batch.
 
     Args:
         student_projections: [4 B, D], image by image.
         teacher_projections: [4 B, D'].
-        ratio: share of the wrongly told views that is kept.
+        ratio: share of the views which the teacher gets wrong that is kept.
 
     Returns:
         Scalar, at least 0.
     """
     check_features(student_projections, teacher_projections, "4B D")
     student, teacher = similarity(student_projections), similarity(teacher_projections.detach())
-    kept = well_told(teacher, own_image(teacher_projections), ratio)
+    kept = select_by_error_level(teacher, own_image(teacher_projections), ratio)
     return kept_divergence(student, teacher, kept, SIMILARITY_TEMPERATURE)
 
 
 @full_precision
 def sskd_loss(
-    student_logits: Tensor, teacher_logits: Tensor, student_projections: Tensor, teacher_projections: Tensor,
-    labels: Tensor, *, temperature: float = 4.0, transformed_weight: float = 2.7, similarity_weight: float = 10.0,
-    transformed_ratio: float = 1.0, similarity_ratio: float = 0.75,
-) -> Tensor:  # fmt: skip
-    """What rotated views teach, beside labels and KD on the unrotated ones.
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    student_projections: Tensor,
+    teacher_projections: Tensor,
+    labels: Tensor,
+    *,
+    temperature: float = 4.0,
+    transformed_weight: float = 2.7,
+    similarity_weight: float = 10.0,
+    transformed_ratio: float = 1.0,
+    similarity_ratio: float = 0.75,
+) -> Tensor:
+    """Loss on rotated views, added to labels and KD on the unrotated ones.
 
     .. math:: 2.7 TF + 10 SS
 
@@ -136,10 +144,10 @@ def sskd_loss(
         labels: int64 [B].
         temperature: T of TF; SS uses 0.5.
         transformed_weight, similarity_weight: of :func:`transformed_loss` and :func:`similarity_loss`.
-        transformed_ratio, similarity_ratio: shares of the wrongly told views that are kept.
+        transformed_ratio, similarity_ratio: shares of the views which the teacher gets wrong that are kept.
 
     Returns:
-        Scalar, at least 0; 0 where both networks say the same.
+        Scalar, at least 0; 0 where both networks agree.
     """
     transformed = transformed_loss(student_logits, teacher_logits, labels, temperature, transformed_ratio)
     similar = similarity_loss(student_projections, teacher_projections, similarity_ratio)
@@ -172,10 +180,16 @@ class SSKD(Distiller):
     compares = "self-supervision"
 
     def __init__(
-        self, taps: Taps, transformed_weight: float = 2.7, similarity_weight: float = 10.0,
-        transformed_ratio: float = 1.0, similarity_ratio: float = 0.75, label_weight: float = 0.1,
-        teacher_weight: float = 0.9, **weights: float,
-    ) -> None:  # fmt: skip
+        self,
+        taps: Taps,
+        transformed_weight: float = 2.7,
+        similarity_weight: float = 10.0,
+        transformed_ratio: float = 1.0,
+        similarity_ratio: float = 0.75,
+        label_weight: float = 0.1,
+        teacher_weight: float = 0.9,
+        **weights: float,
+    ) -> None:
         super().__init__(label_weight, teacher_weight, **weights)
         self.transformed_weight = check_between("transformed_weight", transformed_weight, 0, float("inf"))
         self.similarity_weight = check_between("similarity_weight", similarity_weight, 0, float("inf"))
@@ -196,11 +210,14 @@ class SSKD(Distiller):
         with torch.no_grad():
             teacher_projections = self.teacher_head(teacher.features[-1])
         return sskd_loss(
-            student.logits, teacher.logits, self.student_head(student.features[-1]), teacher_projections, batch.labels,
-            temperature=self.temperature, transformed_weight=self.transformed_weight,
-            similarity_weight=self.similarity_weight, transformed_ratio=self.transformed_ratio,
-            similarity_ratio=self.similarity_ratio,
-        )  # fmt: skip
+            student.logits,
+            teacher.logits,
+            self.student_head(student.features[-1]),
+            teacher_projections,
+            batch.labels,
+            temperature=self.temperature,
+            **{name: getattr(self, name) for name in self.constants()},
+        )
 
     def constants(self) -> tuple[str, ...]:
         """Constants of :func:`sskd_loss`."""

@@ -46,7 +46,7 @@ def vid_loss(predicted_mean: Tensor, teacher_feature: Tensor, variance: Tensor) 
 
 
 class Gaussian(nn.Module):
-    """What a student's map [B, s, h, w] says about a teacher's [B, t, h, w]: a mean and a variance per channel."""
+    """Prediction of a teacher's map [B, t, h, w] from a student's [B, s, h, w]: a mean, and a variance per channel."""
 
     def __init__(self, student_width: int, teacher_width: int) -> None:
         super().__init__()

@@ -22,7 +22,7 @@ from kcd_teach.recipe import full_precision
 def dual_loss(
     student_embedding: Tensor, teacher_embedding: Tensor, student_bank: Tensor, teacher_bank: Tensor, contrasts: Tensor
 ) -> Tensor:
-    """Wasserstein distance between joint and product of marginals, dual form, with a critic that cannot be steep.
+    """Wasserstein distance between joint and product of marginals, dual form, with a 1-Lipschitz critic.
 
     .. math:: -( mean_i g(i, own) - mean_{i,k} g(i, k) ),   g = v_S . v_T / sqrt(2), in both directions, summed
 
@@ -72,7 +72,7 @@ def transport_plan(cost: Tensor, regularisation: float = 0.1, iterations: int = 
 def transport_loss(
     student_embedding: Tensor, teacher_embedding: Tensor, regularisation: float = 0.1, iterations: int = 50
 ) -> Tensor:
-    """Wasserstein distance between the embeddings of a batch, primal form: what moving one set onto the other costs.
+    """Wasserstein distance between the embeddings of a batch, primal form: the cost of moving one set onto the other.
 
     .. math:: sum_{ij} P_{ij} (1 - cos(v_T(i), v_S(j))),   P = :func:`transport_plan`, a constant
 
@@ -92,10 +92,20 @@ def transport_loss(
 
 @full_precision
 def wcord_loss(
-    student_embedding: Tensor, teacher_embedding: Tensor, student_bank: Tensor, teacher_bank: Tensor,
-    contrasts: Tensor, normalisers: Tensor | None = None, *, variant: str = "nce", temperature: float = 0.07,
-    global_weight: float = 0.8, local_weight: float = 0.05, regularisation: float = 0.1, iterations: int = 50,
-) -> Tensor:  # fmt: skip
+    student_embedding: Tensor,
+    teacher_embedding: Tensor,
+    student_bank: Tensor,
+    teacher_bank: Tensor,
+    contrasts: Tensor,
+    normalisers: Tensor | None = None,
+    *,
+    variant: str = "nce",
+    temperature: float = 0.07,
+    global_weight: float = 0.8,
+    local_weight: float = 0.05,
+    regularisation: float = 0.1,
+    iterations: int = 50,
+) -> Tensor:
     """Global contrast with the banks plus local transport within the batch; **form recalled, constants ours**.
 
     .. math:: L = 0.8 L_global + 0.05 L_local
@@ -136,15 +146,24 @@ class WCoRD(Distiller):
     compares = "contrasts"
 
     def __init__(
-        self, taps: Taps, negatives: int = 16384, negatives_from: str = "active", size: int = 128,
-        momentum: float = 0.5, contrast_temperature: float = 0.07, variant: str = "nce", global_weight: float = 0.8,
-        local_weight: float = 0.05, regularisation: float = 0.1, iterations: int = 50, teacher_weight: float = 1.0,
+        self,
+        taps: Taps,
+        negatives: int = 16384,
+        negatives_from: str = "active",
+        size: int = 128,
+        momentum: float = 0.5,
+        contrast_temperature: float = 0.07,
+        variant: str = "nce",
+        global_weight: float = 0.8,
+        local_weight: float = 0.05,
+        regularisation: float = 0.1,
+        iterations: int = 50,
+        teacher_weight: float = 1.0,
         **weights: float,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(teacher_weight=teacher_weight, **weights)
         self.needs = contrast_needs(negatives, negatives_from)
-        check_choice("variant", variant, ("nce", "dual"))
-        self.variant = variant
+        self.variant = check_choice("variant", variant, ("nce", "dual"))
         self.global_weight = check_between("global_weight", global_weight, 0, float("inf"))
         self.local_weight = check_between("local_weight", local_weight, 0, float("inf"))
         self.regularisation = check_between("regularisation", regularisation, 0, float("inf"), open_low=True)
@@ -161,12 +180,17 @@ class WCoRD(Distiller):
         """Contrast the batch with the banks and with itself, then refresh the banks."""
         contrast = self.memory.contrast(student.features[-1], teacher.features[-1], batch.contrasts)
         loss = wcord_loss(
-            *contrast, variant=self.variant, temperature=self.memory.temperature, global_weight=self.global_weight,
-            local_weight=self.local_weight, regularisation=self.regularisation, iterations=self.iterations,
-        )  # fmt: skip
+            *contrast,
+            variant=self.variant,
+            temperature=self.memory.temperature,
+            global_weight=self.global_weight,
+            local_weight=self.local_weight,
+            regularisation=self.regularisation,
+            iterations=self.iterations,
+        )
         self.memory.refresh(batch.ids, contrast.student_embedding, contrast.teacher_embedding)
         return loss
 
     def constants(self) -> tuple[str, ...]:
-        """Constants of :func:`wcord_loss`, and how many negatives."""
+        """Constants of :func:`wcord_loss`, and the needs, which hold the number of negatives."""
         return "needs", "variant", "global_weight", "local_weight", "regularisation", "iterations"

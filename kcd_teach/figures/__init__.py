@@ -1,4 +1,4 @@
-"""The visual language of the course, and the pictures that several places show; arrays in, :class:`Picture` out.
+"""The visual language of the course, and the pictures that several lessons and commands show; arrays in, :class:`Picture` out.
 
 A picture that only one notebook shows is in that notebook's module of :mod:`kcd_teach.lessons`.
 """
@@ -14,6 +14,7 @@ from kcd_teach.figures.samples import (
     agreement,
     draw_prediction,
     image_rows,
+    labelled_rows,
     scatter,
     show_image,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "draw_prediction",
     "feedback_loop",
     "image_rows",
+    "labelled_rows",
     "learning_curves",
     "new_figure",
     "new_mosaic",

@@ -142,7 +142,7 @@ def _curves_reading(curves: Curves, running: Curves, epochs: int, quantity: str)
 def ablation_differences(
     differences: Accuracies, reference: str, title: str, *, meanings: Mapping[str, str] | None = None
 ) -> Picture:
-    """What ``reference`` is ahead of every other row, paired by seed; right of zero speaks for it.
+    """Difference of ``reference`` to every other row, paired by seed; right of zero, ``reference`` is better.
 
     Args:
         differences: other row -> seed -> reference minus other, percentage points; empty without a common seed.
@@ -154,14 +154,14 @@ def ablation_differences(
     figure, (axes,) = new_figure(7.2, 1.1 + 0.48 * max(1, len(rows)))
     axes.axvline(0, color=colour("teacher"), linewidth=1.5)
     found = {row: list(runs.values()) for row, runs in differences.items() if runs}
-    for place, row in enumerate(rows):
+    for position, row in enumerate(rows):
         if row in found:
             clear = not interval(found[row]).covers_zero
-            dots_and_interval(axes, place, found[row], colour("kept" if clear else "dropped"))
+            dots_and_interval(axes, position, found[row], colour("kept" if clear else "dropped"))
         said = interval(found[row]).text("+") if row in found else NO_RUN
         axes.annotate(
             said,
-            (1.01, place),
+            (1.01, position),
             xycoords=("axes fraction", "data"),
             va="center",
             fontsize=9,
@@ -186,13 +186,13 @@ STEP, ROOM = 0.5, 6.0
 
 @styled
 def cost_accuracy(accuracies: Accuracies, costs: Mapping[str, float], title: str, *, plain: str = "KD") -> Picture:
-    """Accuracy against cost: a point per seed and an interval per row; above and left of ``plain`` is what one wants.
+    """Accuracy against cost, a point per seed and an interval per row; better is above and left of ``plain``.
 
     Args:
         accuracies: row -> seed -> percent; a row without a run is named in the reading.
         costs: row -> samples shown, relative to a plain row.
         title: of the figure.
-        plain: the row whose place divides the figure, if it was run.
+        plain: the row whose position divides the figure, if it was run.
     """
     found = {row: interval(list(runs.values())) for row, runs in accuracies.items() if runs}
     figure, (axes,) = new_figure(7.2, 4.6)
@@ -202,15 +202,21 @@ def cost_accuracy(accuracies: Accuracies, costs: Mapping[str, float], title: str
         say_no_run(axes)
         axes.set(xticks=[], yticks=[])
         return Picture(figure, "Axes for accuracy against cost, empty since nothing was run.", " ".join(missing))
-    places = _side_by_side(found, costs)
+    positions = _side_by_side(found, costs)
     for row, mean in found.items():
         role = ROLES[role_of(row)]
         runs = list(accuracies[row].values())
         axes.plot(
-            [places[row]] * len(runs), runs, role.marker, color=role.colour, alpha=0.4, markersize=4, markeredgewidth=0
+            [positions[row]] * len(runs),
+            runs,
+            role.marker,
+            color=role.colour,
+            alpha=0.4,
+            markersize=4,
+            markeredgewidth=0,
         )
         axes.errorbar(
-            places[row],
+            positions[row],
             mean.mean,
             0 if mean.n == 1 else mean.half_width,
             fmt=role.marker,
@@ -219,9 +225,9 @@ def cost_accuracy(accuracies: Accuracies, costs: Mapping[str, float], title: str
             color=role.colour,
         )
     axes.margins(y=0.12)
-    _label_points(axes, found, places)
+    _label_points(axes, found, positions)
     if plain in found:
-        _shade_better(axes, places[plain], found[plain].mean, plain)
+        _shade_better(axes, positions[plain], found[plain].mean, plain)
     axes.grid(alpha=0.2)
     texts = [f"{row} {mean} at {100 * costs[row]:.0f} %" for row, mean in found.items()]
     alt = "Accuracy against cost, better is up and left; a mark and an interval per row: " + ", ".join(found) + "."
@@ -235,34 +241,34 @@ def _side_by_side(found: Mapping[str, Interval], costs: Mapping[str, float]) -> 
     for row in sorted(found, key=lambda row: found[row].mean):
         same.setdefault(round(100 * costs[row]), []).append(row)
     return {
-        row: 100 * costs[row] + STEP * (place - (len(rows) - 1) / 2)
+        row: 100 * costs[row] + STEP * (step - (len(rows) - 1) / 2)
         for rows in same.values()
-        for place, row in enumerate(rows)
+        for step, row in enumerate(rows)
     }
 
 
-def _groups(places: Mapping[str, float]) -> list[list[str]]:
+def _groups(positions: Mapping[str, float]) -> list[list[str]]:
     """Rows from left to right, in groups with room for names between them."""
     groups: list[list[str]] = []
-    for row in sorted(places, key=lambda row: places[row]):
-        if groups and places[row] - places[groups[-1][-1]] < ROOM:
+    for row in sorted(positions, key=lambda row: positions[row]):
+        if groups and positions[row] - positions[groups[-1][-1]] < ROOM:
             groups[-1].append(row)
         else:
             groups.append([row])
     return groups
 
 
-def _label_points(axes: Axes, found: Mapping[str, Interval], places: Mapping[str, float]) -> None:
+def _label_points(axes: Axes, found: Mapping[str, Interval], positions: Mapping[str, float]) -> None:
     """The name of every row right of its group, a thin line to its point, no two names on each other."""
     low, high = axes.get_ylim()
-    for group in _groups(places):
+    for group in _groups(positions):
         rows = sorted(group, key=lambda row: found[row].mean)
         heights = spread_apart([found[row].mean for row in rows], 0.055 * (high - low), low, high)
-        beside = places[group[-1]] + 0.9
+        beside = positions[group[-1]] + 0.9
         for row, height in zip(rows, heights, strict=True):
             axes.annotate(
                 row,
-                (places[row], found[row].mean),
+                (positions[row], found[row].mean),
                 (beside, height),
                 va="center",
                 fontsize=9,
@@ -272,29 +278,33 @@ def _label_points(axes: Axes, found: Mapping[str, Interval], places: Mapping[str
             )
     left, right = axes.get_xlim()
     axes.set(xlim=(left - 1, right + 0.22 * max(right - left, 4)), ylim=(low, high))
-    axes.set_xticks([tick for tick in axes.get_xticks() if left - 1 <= tick <= max(100, max(places.values()))])
+    axes.set_xticks([tick for tick in axes.get_xticks() if left - 1 <= tick <= max(100, max(positions.values()))])
 
 
 def spread_apart(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Ascending places near ascending ``values``, at least ``gap`` apart, between ``low`` and ``high`` if they fit.
+    """Ascending positions near ascending ``values``, at least ``gap`` apart, between ``low`` and ``high`` if they fit.
 
     >>> spread_apart([1.0, 1.0, 5.0], 1.0, 0.0, 5.0)
     [0.5, 1.5, 5.0]
     """
-    places = list(map(float, values))
+    positions = list(map(float, values))
     for _ in range(50):
-        for i in range(len(places) - 1):
-            short = gap - (places[i + 1] - places[i])
+        for i in range(len(positions) - 1):
+            short = gap - (positions[i + 1] - positions[i])
             if short > 1e-9:
-                places[i], places[i + 1] = places[i] - short / 2, places[i + 1] + short / 2
-        shift = max(0.0, low - places[0]) or min(0.0, high - places[-1])
-        places = [place + shift for place in places] if shift and places[-1] - places[0] <= high - low else places
-    return places
+                positions[i], positions[i + 1] = positions[i] - short / 2, positions[i + 1] + short / 2
+        shift = max(0.0, low - positions[0]) or min(0.0, high - positions[-1])
+        positions = (
+            [position + shift for position in positions]
+            if shift and positions[-1] - positions[0] <= high - low
+            else positions
+        )
+    return positions
 
 
-def _shade_better(axes: Axes, place: float, height: float, plain: str) -> None:
+def _shade_better(axes: Axes, position: float, height: float, plain: str) -> None:
     left, top = axes.get_xlim()[0], axes.get_ylim()[1]
-    axes.fill_between([left, place], height, top, color=colour("kept"), alpha=0.07, linewidth=0, zorder=0)
+    axes.fill_between([left, position], height, top, color=colour("kept"), alpha=0.07, linewidth=0, zorder=0)
     axes.text(
         0.015,
         0.975,
@@ -336,9 +346,9 @@ def published_beside_ours(cells: Cells, title: str, *, apart: str = "", unlike: 
     for axes, (pair, of_pair) in zip(panels, cells.items(), strict=False):
         label_rows(axes, rows)
         axes.set_title(pair, fontsize=10)
-        for place, row in enumerate(rows):
+        for position, row in enumerate(rows):
             printed, ours = of_pair[row]
-            _dumbbell(axes, place, row, None if apart else printed, ours, row not in unlike.get(pair, ()))
+            _dumbbell(axes, position, row, None if apart else printed, ours, row not in unlike.get(pair, ()))
         _name_empty(axes, of_pair, apart)
     for axes in panels[len(cells) :]:
         axes.set_axis_off()
@@ -353,7 +363,7 @@ def published_beside_ours(cells: Cells, title: str, *, apart: str = "", unlike: 
     return Picture(figure, alt, _reading(cells, apart, unlike))
 
 
-def _dumbbell(axes: Axes, place: int, row: str, printed: float | None, ours: Interval | None, like: bool) -> None:
+def _dumbbell(axes: Axes, position: int, row: str, printed: float | None, ours: Interval | None, like: bool) -> None:
     """A hollow square as published, a filled mark with an interval of ours, a line between; words where ours is not.
 
     A published number that is not ``like`` ours is a cross instead, without a line.
@@ -361,28 +371,35 @@ def _dumbbell(axes: Axes, place: int, row: str, printed: float | None, ours: Int
     look = ROLES[role_of(row)]
     if printed is not None:
         mark = "s" if like else "x"
-        axes.plot(printed, place, mark, markersize=6, markerfacecolor="none", color=colour("dropped"), zorder=3)
+        axes.plot(printed, position, mark, markersize=6, markerfacecolor="none", color=colour("dropped"), zorder=3)
     if ours is None:
         return
     if printed is not None and like:
-        axes.plot([printed, ours.mean], [place, place], color=colour("dropped"), linewidth=1.2, zorder=2)
+        axes.plot([printed, ours.mean], [position, position], color=colour("dropped"), linewidth=1.2, zorder=2)
     half = 0.0 if ours.n == 1 else ours.half_width
-    axes.errorbar(ours.mean, place, xerr=half, fmt=look.marker, markersize=6, capsize=2.5, color=look.colour, zorder=4)
+    axes.errorbar(
+        ours.mean, position, xerr=half, fmt=look.marker, markersize=6, capsize=2.5, color=look.colour, zorder=4
+    )
 
 
 def _name_empty(axes: Axes, of_pair: Mapping[str, tuple[float | None, Interval | None]], apart: str) -> None:
     """Say at every cell without our run that it has none, beside what was published, on the side with more room."""
     middle = sum(axes.get_xlim()) / 2
-    for place, (printed, ours) in enumerate(of_pair.values()):
+    for position, (printed, ours) in enumerate(of_pair.values()):
         if ours is not None:
             continue
         looks: dict[str, Any] = {"va": "center", "fontsize": 7.5, "color": colour("dropped")}
         if printed is None or apart:
-            axes.annotate(NO_RUN, (0.5, place), xycoords=("axes fraction", "data"), ha="center", **looks)
+            axes.annotate(NO_RUN, (0.5, position), xycoords=("axes fraction", "data"), ha="center", **looks)
         else:
             side = "left" if printed < middle else "right"
             axes.annotate(
-                NO_RUN, (printed, place), (8 if side == "left" else -8, 0), textcoords="offset points", ha=side, **looks
+                NO_RUN,
+                (printed, position),
+                (8 if side == "left" else -8, 0),
+                textcoords="offset points",
+                ha=side,
+                **looks,
             )
     if all(ours is None and (apart or printed is None) for printed, ours in of_pair.values()):
         axes.set_xticks([])

@@ -1,4 +1,4 @@
-"""A figure that can be seen, heard and tested: an image, its alternative text, and one sentence computed from the data."""
+"""A figure with its alternative text and its reading, one sentence computed from the data."""
 
 import base64
 import html

@@ -10,7 +10,7 @@ from kcd_teach.figures.style import ROLES, colour, new_figure, styled
 from kcd_teach.statistics import interval, paired_differences, verdict
 
 Accuracies = Mapping[str, Mapping[int, float]]
-"""Condition -> seed -> accuracy in percent."""
+"""Variant -> seed -> accuracy in percent."""
 
 
 def dots_and_interval(axes: Axes, row: int, values: Sequence[float], tint: str) -> None:
@@ -43,14 +43,14 @@ def label_rows(axes: Axes, names: Sequence[str]) -> None:
 
 @styled
 def differences_to(table: Accuracies, baseline: str, title: str) -> Picture:
-    """Difference of every condition to ``baseline``, paired by seed, with a verdict for each."""
+    """Difference of every variant to ``baseline``, paired by seed, with a verdict for each."""
     others = [name for name in table if name != baseline]
     return differences({name: paired_differences(table[name], table[baseline]) for name in others}, baseline, title)
 
 
 @styled
 def differences(gaps: Mapping[str, Sequence[float]], baseline: str, title: str) -> Picture:
-    """Paired differences that are at hand, name -> percentage points, a verdict for each; ``baseline`` names the other."""
+    """Paired differences to ``baseline``, name -> percentage points, with a verdict for each."""
     figure, (axes,) = new_figure(7.2, 0.9 + 0.42 * len(gaps))
     axes.axvline(0, color=colour("teacher"), linewidth=1)
     for row, values in enumerate(gaps.values()):
@@ -62,7 +62,7 @@ def differences(gaps: Mapping[str, Sequence[float]], baseline: str, title: str) 
 
 
 def grouped_by_verdict(differences: Mapping[str, Sequence[float]], start: str) -> str:
-    """One sentence: who is ahead, who is behind, what these runs cannot tell apart; ``start`` says of what."""
+    """A sentence, begun by ``start``: which are ahead, which behind, and which these runs cannot tell apart."""
     groups: dict[str, list[str]] = {"ahead": [], "behind": [], "cannot": []}
     for name, values in differences.items():
         found = interval(values)

@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import seaborn as sns
+import torch
 from matplotlib.axes import Axes
 from matplotlib.patches import Polygon, Rectangle
 from scipy import stats
 from seaborn.utils import relative_luminance
+from torch import Tensor
 
 from kcd_teach.condensation import ROLES
+from kcd_teach.datasets import Dataset
 from kcd_teach.figures.picture import Picture
 from kcd_teach.figures.style import ROLES as LOOKS
 from kcd_teach.figures.style import VALUE_MAP, colour, headline, new_figure, styled
@@ -96,6 +99,24 @@ def image_rows(
         axes[row * count].set_ylabel(name, fontsize=9.5, rotation=0, ha="right", va="center", labelpad=8)
     alt = f"Rows of {count} small images each: {', '.join(rows)}.".replace("\n", " ")
     return Picture(figure, alt, reading)
+
+
+def labelled_rows(
+    dataset: Dataset,
+    rows: Mapping[str, Sequence[int] | np.ndarray | Tensor],
+    reading: str,
+    title: str,
+    frames: Mapping[str, str] | None = None,
+) -> Picture:
+    """Rows of training images, ids per row, each image above its label; ``frames`` names a role per row."""
+    ids = {name: torch.as_tensor(row) for name, row in rows.items()}
+    return image_rows(
+        {name: dataset.train_images[row].numpy() for name, row in ids.items()},
+        {name: [dataset.classes[label] for label in dataset.train_labels[row]] for name, row in ids.items()},
+        reading,
+        title,
+        frames,
+    )
 
 
 def draw_prediction(axes: Axes, classes: Sequence[str], label: int, probabilities: Sequence[float], title: str) -> None:

@@ -1,20 +1,26 @@
 """Lesson 07, any distiller: its exercises, then its pictures of what methods compare, and of the zoo."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kcd_teach.datasets import Dataset
 from kcd_teach.distillers import at, sp, sskd
+from kcd_teach.distillers.base import Batch, Distiller, Needs, Outputs, respond
 from kcd_teach.figures.picture import Picture
 from kcd_teach.figures.samples import show_image
 from kcd_teach.figures.style import ROLES, VALUE_MAP, colour, headline, new_figure, new_mosaic, styled
+from kcd_teach.figures.table import Table
 from kcd_teach.lessons.exercise import Exercise
+from kcd_teach.models import count_parameters
 from kcd_teach.statistics import Interval, interval, paired_differences
+from kcd_teach.zoo import FAMILIES
 
 _TWO_IMAGES = torch.tensor(
     [
@@ -193,6 +199,94 @@ keep_lowest = Exercise(
             return kept
     """,
 )
+
+_PLACES = ("f0", "f1", "f2", "f3", "pooled", "logits")
+
+
+def places_read(method: Distiller, student: nn.Module, teacher: nn.Module, dataset: Dataset) -> str:
+    """Names of the student's places at which the gradient of a method's own loss arrives, as one text.
+
+    The loss is that of the first eight training images, in as many views as the method asks for.
+    """
+    samples = torch.arange(8)
+    ids = samples.repeat_interleave(method.needs.views)
+    images = dataset.normalise(dataset.train_images[ids])
+    answers = respond(student.eval(), images, features=True)
+    leaves = [values.detach().requires_grad_() for values in (*answers.features, answers.logits)]
+    with torch.no_grad():
+        taught = respond(teacher, images, True, method.needs.teacher_preact)
+    contrasts = torch.stack([samples, 300 + samples, 600 + samples], dim=1)
+    unmixed = torch.zeros(8, dtype=torch.bool)
+    batch = Batch(samples, ids, dataset.train_labels[:8], unmixed, images, contrasts)
+    method.begin(len(dataset.train_images))
+    loss = method.method_loss(batch, Outputs(leaves[-1], leaves[:-1]), taught)
+    gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
+    return " ".join(place for place, gradient in zip(_PLACES, gradients, strict=True) if gradient is not None)
+
+
+def method_table(
+    student: nn.Module,
+    methods: Mapping[str, Distiller],
+    titles: Mapping[str, str],
+    compared: Mapping[str, str],
+    costs: Mapping[str, Any],
+) -> Table:
+    """What every method compares, weighs, learns, asks the loop for and costs, family by family.
+
+    Args:
+        student: which all methods were made for.
+        methods: by name.
+        titles: the methods' names as the course writes them.
+        compared: what each compares, in a few words.
+        costs: the stored measurement ``results/method_costs.json``.
+    """
+    rows = []
+    for family, names in FAMILIES.items():
+        for name in names:
+            method = methods[name]
+            learned = sum(parameter.numel() for parameter in method.parameters())
+            step = costs["methods"][name]["step time over KD"]["median"]
+            rows.append(
+                [
+                    family if name == names[0] else "",
+                    titles[name],
+                    compared[name],
+                    _weights(method),
+                    f"{learned:,}",
+                    _asks_for(method.needs),
+                    f"{step:.1f}",
+                ]
+            )
+    own = count_parameters(student)
+    extra = costs["methods"]["sskd"]["preparation presentations"]
+    return Table(
+        ["family", "method", "compares", "r / a / b", "learns", "asks the loop for", "step time"],
+        rows,
+        f"Learns: parameters beside the student's {own:,}. Step time: relative to KD, median of "
+        f"{costs['setting']['repetitions']} repetitions, teacher asked every time. In brackets: weights inside the "
+        f"method's own loss. SSKD's preparation shows the teacher {extra:,} more samples before a run of 24 epochs. "
+        "* WCoRD: form recalled, constants ours.",
+        right=(4, 6),
+    )
+
+
+def _asks_for(needs: Needs) -> str:
+    wanted = {
+        "features": needs.features,
+        "before activation": needs.teacher_preact,
+        "four rotations": needs.rotations,
+        f"{needs.negatives} negatives": needs.negatives,
+        "a stage of preparation": needs.preparation,
+    }
+    return ", ".join(name for name, want in wanted.items() if want) or "logits only"
+
+
+def _weights(method: Distiller) -> str:
+    """Weights of labels, teacher and the method's own loss, and in brackets those inside that loss."""
+    inside = [f"{getattr(method, name):g}" for name in method.constants() if name.endswith("_weight")]
+    own = f"{method.method_weight:g}" + (f" ({', '.join(inside)})" if inside else "")
+    return f"{method.label_weight:g} / {method.teacher_weight:g} / {own}"
+
 
 _SIDES = ("teacher", "student")
 

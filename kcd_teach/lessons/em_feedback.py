@@ -213,6 +213,16 @@ def kept_through_stages(role_by_stage: np.ndarray, title: str) -> Picture:
     return Picture(figure, alt, reading)
 
 
+def print_samples(
+    frequency: Tensor, value: Tensor, score: Tensor, rank: Tensor, likelihood: Tensor, keep: Tensor
+) -> None:
+    """Print how every sample comes to be kept (Y = 1) or not, a row per sample, all arguments [N]."""
+    print("  id   F      V  score   R  1-R/N  Y")
+    for sample, of_sample in enumerate(zip(frequency, value, score, rank, likelihood, keep, strict=True)):
+        numbers = (number.item() for number in of_sample)
+        print("  {:2} {:3.0f} {:6.3f}  {:5.2f}  {:2.0f}   {:.1f}   {:d}".format(sample, *numbers))
+
+
 def comes_back(role_by_stage: np.ndarray) -> np.ndarray:
     """True for samples that are dropped in one stage and kept or mixed in a later one; bool [N]."""
     out = role_by_stage == DROPPED

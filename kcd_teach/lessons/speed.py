@@ -233,6 +233,11 @@ def _pair(name: str) -> str:
     return "course's pair" if name == "bundled" else name.replace(">", " → ")
 
 
+def milliseconds(entry: Mapping[str, Any]) -> dict[str, float]:
+    """Median milliseconds per image of every part of a step, from one entry of the stored profile."""
+    return {part: spread["median"] for part, spread in entry["milliseconds per image"].items()}
+
+
 @styled
 def epoch_profile(parts: Mapping[str, Mapping[str, Any]], title: str) -> Picture:
     """Where the time of an epoch goes: a bar of 100 % per setting, its parts in the order of a step.
@@ -242,10 +247,7 @@ def epoch_profile(parts: Mapping[str, Mapping[str, Any]], title: str) -> Picture
             per image.
         title: of the figure.
     """
-    times = {
-        setting: {part: spread["median"] for part, spread in entry["milliseconds per image"].items()}
-        for setting, entry in parts.items()
-    }
+    times = {setting: milliseconds(entry) for setting, entry in parts.items()}
     figure, (axes,) = new_figure(8.6, 1.5 + 0.55 * len(times))
     rows = _rows_in_pairs(list(times))
     for setting, of_part in times.items():

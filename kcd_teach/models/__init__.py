@@ -1,8 +1,8 @@
-"""Who teaches, who learns? Every network by its name."""
+"""Networks for teachers and students, each by its name."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar, cast, overload
+from typing import cast
 
 import torch
 from torch import nn
@@ -16,9 +16,9 @@ from kcd_teach.models.resnet50 import ResNet50
 from kcd_teach.models.shufflenetv1 import ShuffleV1
 from kcd_teach.models.shufflenetv2 import ShuffleV2
 from kcd_teach.models.vgg import VGG
-from kcd_teach.models.weights import TEACHER, load_checkpoint, load_teacher, load_weights, save_weights
+from kcd_teach.models.weights import TEACHER, load_checkpoint, load_teacher, save_weights
 from kcd_teach.models.wide_resnet import WideResNet
-from kcd_teach.registry import Registry
+from kcd_teach.registry import Registry, also_decorates
 
 __all__ = [
     "TEACHER",
@@ -36,35 +36,35 @@ __all__ = [
     "list_models",
     "load_checkpoint",
     "load_teacher",
-    "load_weights",
     "register_model",
     "save_weights",
 ]
 
 _NARROW, _WIDE = (16, 16, 32, 64), (32, 64, 128, 256)
 
-MODELS: Registry[Callable[..., nn.Module]] = Registry("model", {
-    # The networks of the published benchmark, for 32x32 images.
-    **{f"resnet{6 * n + 2}": partial(ResNet, n, _NARROW) for n in (1, 2, 3, 5, 7, 9, 18)},
-    "resnet8x4": partial(ResNet, 1, _WIDE),
-    "resnet32x4": partial(ResNet, 5, _WIDE),
-    "ResNet50": ResNet50,
-    **{f"wrn_{6 * n + 4}_{k}": partial(WideResNet, n, k) for n in (2, 6) for k in (1, 2)},
-    "vgg8": partial(VGG, (1, 1, 1, 1, 1)),
-    "vgg11": partial(VGG, (1, 1, 2, 2, 2)),
-    "vgg13": partial(VGG, (2, 2, 2, 2, 2)),
-    "vgg16": partial(VGG, (2, 2, 3, 3, 3)),
-    "vgg19": partial(VGG, (2, 2, 4, 4, 4)),
-    "MobileNetV2": MobileNetV2,
-    "ShuffleV1": ShuffleV1,
-    "ShuffleV2": ShuffleV2,
-    # The networks of the course, for the bundled 28x28 images: a teacher and two students of different families.
-    "mini_resnet8x3": partial(ResNet, 1, (24, 24, 48, 96), stem_stride=2),
-    "mini_resnet8": partial(ResNet, 1, (8, 8, 16, 32), stem_stride=2),
-    "mini_convnet": partial(ConvNet, (8, 24, 48)),
-})  # fmt: skip
-
-Factory = TypeVar("Factory", bound=Callable[..., nn.Module])
+MODELS: Registry[Callable[..., nn.Module]] = Registry(
+    "model",
+    {
+        # The networks of the published benchmark, for 32x32 images.
+        **{f"resnet{6 * n + 2}": partial(ResNet, n, _NARROW) for n in (1, 2, 3, 5, 7, 9, 18)},
+        "resnet8x4": partial(ResNet, 1, _WIDE),
+        "resnet32x4": partial(ResNet, 5, _WIDE),
+        "ResNet50": ResNet50,
+        **{f"wrn_{6 * n + 4}_{k}": partial(WideResNet, n, k) for n in (2, 6) for k in (1, 2)},
+        "vgg8": partial(VGG, (1, 1, 1, 1, 1)),
+        "vgg11": partial(VGG, (1, 1, 2, 2, 2)),
+        "vgg13": partial(VGG, (2, 2, 2, 2, 2)),
+        "vgg16": partial(VGG, (2, 2, 3, 3, 3)),
+        "vgg19": partial(VGG, (2, 2, 4, 4, 4)),
+        "MobileNetV2": MobileNetV2,
+        "ShuffleV1": ShuffleV1,
+        "ShuffleV2": ShuffleV2,
+        # The networks of the course, for the bundled 28x28 images: a teacher and two students of different families.
+        "mini_resnet8x3": partial(ResNet, 1, (24, 24, 48, 96), stem_stride=2),
+        "mini_resnet8": partial(ResNet, 1, (8, 8, 16, 32), stem_stride=2),
+        "mini_convnet": partial(ConvNet, (8, 24, 48)),
+    },
+)
 
 
 def list_models() -> list[str]:
@@ -72,15 +72,8 @@ def list_models() -> list[str]:
     return list(MODELS)
 
 
-@overload
-def register_model(name: str, factory: None = None) -> Callable[[Factory], Factory]: ...
-
-
-@overload
-def register_model(name: str, factory: Factory) -> Factory: ...
-
-
-def register_model(name: str, factory: Factory | None = None) -> Factory | Callable[[Factory], Factory]:
+@also_decorates
+def register_model(name: str, factory: Callable[..., nn.Module]) -> None:
     """Give a network of your own a name, for ``TEACHER>STUDENT``; call it, or write it above a class or function.
 
     Args:
@@ -95,14 +88,9 @@ def register_model(name: str, factory: Factory | None = None) -> Factory | Calla
         TypeError: a factory that cannot be called.
         ValueError: a name that is in use or cannot be used.
     """
-
-    def add(made_by: Factory) -> Factory:
-        if not callable(made_by) or isinstance(made_by, nn.Module):
-            raise TypeError(f"factory must be a class or a function that makes a network, got {made_by!r}")
-        MODELS.add(name, made_by)
-        return made_by
-
-    return add if factory is None else add(factory)
+    if not callable(factory) or isinstance(factory, nn.Module):
+        raise TypeError(f"factory must be a class or a function that makes a network, got {factory!r}")
+    MODELS.add(name, factory)
 
 
 def create_model(name: str, num_classes: int = 100, in_channels: int = 3, seed: int | None = None) -> nn.Module:

@@ -1,4 +1,4 @@
-"""What do all networks have in common? A name, one signature, and the small pieces that several families use."""
+"""The base of all networks: a name, one signature, and the small pieces that several families use."""
 
 from typing import TypeAlias
 
@@ -11,7 +11,7 @@ Output: TypeAlias = Tensor | tuple[Tensor, list[Tensor]]
 
 
 class Network(nn.Module):
-    """An image classifier that shows what it sees on the way.
+    """An image classifier that can also return its features.
 
     ``name`` is the registered one if :func:`kcd_teach.models.create_model` built the network, else empty.
     """
@@ -59,7 +59,7 @@ class Stage(nn.Sequential):
 
 
 def check_preact(return_features: bool, preact: bool) -> None:
-    """Raise ValueError if pre-activation features are asked for but no features."""
+    """Raise ValueError for ``preact`` without ``return_features``."""
     if preact and not return_features:
         raise ValueError("preact=True chooses between two kinds of features: it needs return_features=True")
 
@@ -70,7 +70,7 @@ def global_average(x: Tensor) -> Tensor:
 
 
 def channel_shuffle(x: Tensor, groups: int) -> Tensor:
-    """Deal the channels of ``groups`` equal parts out in turn: a1 a2 b1 b2 becomes a1 b1 a2 b2.
+    """Channel shuffle: interleave the channels of ``groups`` equal parts, so that a1 a2 b1 b2 becomes a1 b1 a2 b2.
 
     >>> channel_shuffle(torch.arange(6.0).reshape(1, 6, 1, 1), 2).flatten().tolist()
     [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]

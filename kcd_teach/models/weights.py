@@ -1,4 +1,4 @@
-"""How are trained weights kept, and read from wherever they come? Never as pickled code."""
+"""Trained weights: saved, and loaded from files of this package or of others, never as pickled code."""
 
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -25,7 +25,7 @@ WRAPPERS = ("model", "state_dict", "net", "student", "model_state_dict")
 """Entries under which people keep the weights in a file of ``torch.save``; this package's checkpoints have ``student``."""
 
 PREFIXES = ("module.", "_orig_mod.", "model.")
-"""What DataParallel, torch.compile and Lightning put before every name."""
+"""Prefixes that DataParallel, torch.compile and Lightning put before every name."""
 
 HASH = "kcd_teach_hash"
 """Entry of a safetensors header with the hash of what the file holds; only files of this package have it."""
@@ -57,7 +57,7 @@ def save_weights(model: nn.Module, path: Path, about: Mapping[str, str] | None =
 def load_teacher(dataset: Dataset) -> nn.Module:
     """The course's teacher for the bundled images, trained, in eval mode.
 
-    Its weights were made by ``python -m kcd_teach.traces teacher``, which also stored its measured accuracy.
+    Its weights were made by ``python -m kcd_teach.lessons.measurements teacher``, which also stored its accuracy.
     """
     from kcd_teach.models import create_model
 
@@ -103,7 +103,7 @@ def load_checkpoint(model: _Model, path: str | Path) -> _Model:
 
 
 def _read(path: Path) -> tuple[Any, dict[str, str]]:
-    """What a file holds, on the CPU, and what its header says; told apart by what is in it, not by its name."""
+    """Content of a file, on the CPU, and its header; the format is recognised by the content, not by the file's name."""
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}")
     with path.open("rb") as file:
@@ -136,8 +136,8 @@ def _weights_in(path: Path, content: Any, ours: Mapping[str, Tensor]) -> dict[st
     """The one state dict that a file holds for this network, of plain tensors."""
     if not isinstance(content, dict):
         raise ValueError(f"{path} has no entry 'model' with weights: it holds a {type(content).__name__}")
-    places = {"": content, **{name: value for name, value in content.items() if isinstance(name, str)}}
-    candidates = [name for name, value in places.items() if _could_be(value, ours)]
+    entries = {"": content, **{name: value for name, value in content.items() if isinstance(name, str)}}
+    candidates = [name for name, value in entries.items() if _could_be(value, ours)]
     if len(candidates) > 1:
         names = ", ".join(name or "the whole file" for name in candidates)
         raise ValueError(
@@ -150,11 +150,11 @@ def _weights_in(path: Path, content: Any, ours: Mapping[str, Tensor]) -> dict[st
             f"{path} has no entry 'model' with weights: it holds {len(content)} entries, first {first}; the weights may "
             f"also be the whole file, or stand under {', '.join(WRAPPERS[1:])}"
         )
-    place = candidates[0] if candidates else ""
-    weights = places[place]
+    key = candidates[0] if candidates else ""
+    weights = entries[key]
     if not isinstance(weights, dict):
-        raise ValueError(f"{path} has a {type(weights).__name__} as {place!r}, not a dict of tensors")
-    whole = f"{path} {f'has a {place!r} that ' if place else ''}is not a dict of tensors"
+        raise ValueError(f"{path} has a {type(weights).__name__} as {key!r}, not a dict of tensors")
+    whole = f"{path} {f'has a {key!r} that ' if key else ''}is not a dict of tensors"
     for name, value in weights.items():
         if not isinstance(name, str):
             raise ValueError(f"{whole}: the name {name!r} is not text")
@@ -164,7 +164,7 @@ def _weights_in(path: Path, content: Any, ours: Mapping[str, Tensor]) -> dict[st
 
 
 def _could_be(value: Any, ours: Mapping[str, Tensor]) -> bool:
-    """Are most of its names and of the network's the same? Then it is meant for such a network, whether it fits or not."""
+    """True if most names are the network's: it is then meant for such a network, whether it fits or not."""
     if not isinstance(value, dict):
         return False
     names, _ = _without_prefix({name: value for name, value in value.items() if isinstance(name, str)})
@@ -172,7 +172,7 @@ def _could_be(value: Any, ours: Mapping[str, Tensor]) -> bool:
 
 
 def _without_prefix(weights: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """The same under names without what a wrapper put before all of them; and what that was."""
+    """The weights without a prefix that a wrapper put before all names, and that prefix."""
     before = ""
     while weights:
         shared = [prefix for prefix in PREFIXES if all(name.startswith(before + prefix) for name in weights)]
@@ -187,15 +187,11 @@ def _is_finite(value: Tensor) -> bool:
 
 
 def _origin(about: Mapping[str, str]) -> str:
-    """The network that a file of this package says it is, for the message about another one."""
+    """The network that the header of a file of this package names, for the message about another one."""
     if not {"network", "num_classes", "in_channels"} <= about.keys():
         return ""
     settings = f"num_classes={about['num_classes']}, in_channels={about['in_channels']}"
     return f"; it is a create_model({about['network']!r}, {settings})"
-
-
-load_weights = load_checkpoint
-"""The same under an older name."""
 
 
 def _is_plain_tensor(value: Any) -> bool:
@@ -231,7 +227,7 @@ def _differ(ours: Tensor, theirs: Tensor) -> bool:
 
 
 def _hint(changed: Iterable[tuple[Tensor, Tensor]]) -> str:
-    """Which setting explains all differences, if one or two do?"""
+    """Advice on the one or two settings that explain all differences; empty if none do."""
     settings = {}
     for ours, theirs in changed:
         same = [a == b for a, b in zip(ours.shape, theirs.shape, strict=False)]

@@ -1,4 +1,4 @@
-"""The instruments: what changes if a temperature, a ratio or a stage does."""
+"""The instruments of the course: explorers of temperature, condensation ratio and stages."""
 
 import base64
 import html
@@ -101,7 +101,7 @@ class Explorer:
 
 
 class Live(Protocol):
-    """Something with a widget that answers, and a picture for pages that cannot run it."""
+    """A widget, with a picture for pages that cannot run it."""
 
     box: ipywidgets.Widget
     image: ipywidgets.Image

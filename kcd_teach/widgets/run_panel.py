@@ -1,4 +1,4 @@
-"""How does a plan go on while the notebook stays free? Start, stop and continue, with curves that grow."""
+"""A panel that carries out a plan while the notebook stays free: start, stop and continue, with curves that grow."""
 
 import io
 import threading
@@ -20,7 +20,7 @@ from kcd_teach.widgets.explorers import live_bundle
 
 
 class RunPanel:
-    """Carries out a plan in a thread of its own, under two buttons, a line of text and a picture.
+    """Carry out a plan in a thread of its own, under two buttons, a line of text and a picture.
 
     Stopping keeps everything: finished runs are stored, and the run at work is saved between two batches. So does a
     killed kernel, but for the epoch at work. Starting again, here or with ``kcd-teach bench`` in a terminal, goes on.
@@ -38,12 +38,17 @@ class RunPanel:
     """
 
     SHARE = 0.1
-    """Of the time, at most so much is spent on pictures: a small network trains faster than its curve is drawn."""
+    """Largest share of the time that is spent on pictures: a small network trains faster than its curve is drawn."""
 
     def __init__(
-        self, plan: Plan, folder: str | Path, *, root: Root = None, device: torch.device | str | None = None,
+        self,
+        plan: Plan,
+        folder: str | Path,
+        *,
+        root: Root = None,
+        device: torch.device | str | None = None,
         checkpoints: Mapping[str, str | Path] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.plan, self._store = plan, Store(folder)
         self._settings: dict[str, Any] = {"root": root, "device": device, "checkpoints": checkpoints}
         # Not the thread itself is asked: an interrupted join() of Python 3.11 takes it for ended.
@@ -66,7 +71,7 @@ class RunPanel:
 
     @property
     def busy(self) -> bool:
-        """Is it at work?"""
+        """True while it is at work."""
         return not self._idle.is_set()
 
     def start(self) -> None:
@@ -82,12 +87,12 @@ class RunPanel:
         threading.Thread(target=self._work, daemon=True).start()
 
     def stop(self) -> None:
-        """Stop behind the current batch; :meth:`start` goes on from there. Does nothing if it is not at work."""
+        """Stop after the current batch; :meth:`start` goes on from there. Does nothing if it is not at work."""
         if self.busy:
             self._stopping.set()
             if self._at_work is not None:
                 self._at_work.stop()
-            self._say("stopping behind the current batch")
+            self._say("stopping after the current batch")
 
     def wait(self) -> Outcome | None:
         """Wait until all runs are stored, or until it is stopped; an interrupt of the waiting cell stops it too.
@@ -109,10 +114,10 @@ class RunPanel:
         return self._outcome
 
     def _work(self) -> None:
-        """The thread's work. What is raised here would be lost, so it is shown, and kept for :meth:`wait`."""
+        """Carry out the plan in the thread. An error would be lost there, so it is shown, and raised by :meth:`wait`."""
         try:
             self._outcome = run_plan(
-                self.plan, self._store.folder, watch=self._look, quiet=True, announce=self._say, **self._settings
+                self.plan, self._store.folder, watch=self._on_epoch, quiet=True, announce=self._say, **self._settings
             )
             self._show_end(_summary(self._outcome, self._store))
         except KeyboardInterrupt:
@@ -129,8 +134,8 @@ class RunPanel:
         self._draw(self.plan.pairs[-1].name)
         self._say(text)
 
-    def _look(self, title: str, run: Distillation) -> None:
-        """A :data:`~kcd_teach.benchmark.runs.Watch`: note, show, and stop if that was asked."""
+    def _on_epoch(self, title: str, run: Distillation) -> None:
+        """Show how far the run is, and stop it if that was asked; a :data:`~kcd_teach.benchmark.runs.Watch`."""
         self._at_work = run
         self._live(title, run)
         self._pace(title, run)
@@ -141,7 +146,7 @@ class RunPanel:
             raise KeyboardInterrupt("stopped between epochs")
 
     def _progress(self, title: str, run: Distillation) -> str:
-        """Where the run is, and how much longer it and the plan take, as far as that can be told."""
+        """How far the run is, and the time that it and the plan still need, where that can be estimated."""
         said = f", {100 * run.reports[-1].test_accuracy:.1f} %" if run.reports else ""
         texts = [f"{title}: epoch {run.epoch} of {run.recipe.epochs}{said}"]
         if self._missing is None and not title.startswith("teacher "):
@@ -168,8 +173,13 @@ class RunPanel:
     def _picture(self, pair: str) -> Picture:
         prepared = self._prepared()
         curves = epoch_curves(prepared, self._store, pair) if prepared else {row.name: {} for row in self.plan.rows}
-        return run_curves(curves, f"{pair}: accuracy while it runs", epochs=self.plan.scale.epochs,
-                          ends=stage_ends(prepared) if prepared else None, running=self._live.curves(pair))  # fmt: skip
+        return run_curves(
+            curves,
+            f"{pair}: accuracy while it runs",
+            epochs=self.plan.scale.epochs,
+            ends=stage_ends(prepared) if prepared else None,
+            running=self._live.curves(pair),
+        )
 
     def _prepared(self) -> Prepared | None:
         """The plan as its folder has it; None before it was started, or if that was last used for another plan."""
@@ -200,5 +210,5 @@ def _missing(prepared: Prepared, store: Store) -> int:
 def _summary(outcome: Outcome, store: Store) -> str:
     runs = len(outcome.prepared.units())
     stored = runs - _missing(outcome.prepared, store)
-    diverged = "".join(f"; {name}: {said}" for name, said in outcome.diverged.items())
+    diverged = "".join(f"; {name}: {error}" for name, error in outcome.diverged.items())
     return f"done: {stored} of {runs} runs are stored{diverged}"

@@ -81,17 +81,17 @@ def test_a_gain_beyond_the_noise_is_bold(tmp_path):
     assert "<b>gain +1.10 ± 0.25</b>" in page
 
 
-def test_runs_of_several_places_are_named(tmp_path):
+def test_runs_of_several_environments_are_named(tmp_path):
     prepared, store = filled(tmp_path)
     table = make_table(prepared, store)
-    assert (table.places, table.mingled) == (("cpu (x86_64), torch 2.0",), "")
+    assert (table.environments, table.mingled) == (("cpu (x86_64), torch 2.0",), "")
     plain = prepared.unit(prepared.plan.pairs[1], prepared.plan.rows[1], 0)
     old = {"device": "a GPU", "versions": {"torch": "1.13"}}
     made = record(plain, 0.7)
     del made["places"]
     store.append({**made, **old})
     table = make_table(prepared, store)
-    said = "Computed in 2 kinds of places: a GPU, torch 1.13; cpu (x86_64), torch 2.0."
+    said = "Computed in 2 environments: a GPU, torch 1.13; cpu (x86_64), torch 2.0."
     assert said in table.markdown()
     assert said in table.styled().caption
 
@@ -211,7 +211,7 @@ def test_what_else_sets_ours_apart_is_said(tmp_path):
     )
     *_, table = full_table(tmp_path / "other", ["KD"], ["R56>R20"], precision="bfloat16", store="disk")
     assert [text.split(";")[0] for text in table.circumstances[1:]] == [
-        "Our networks were run in bfloat16", "Our teachers' answers were kept, and rounded to half precision",
+        "Our networks were run in bfloat16", "Our teachers' predictions were cached in half precision",
     ]  # fmt: skip
     for said in table.circumstances:
         assert said in table.markdown()

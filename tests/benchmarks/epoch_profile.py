@@ -66,7 +66,7 @@ def _profiled_step(run: Distillation, batch: Batch, watch: Stopwatch) -> None:
     with watch.time("student forward"), run.engine.autocast():
         student = respond(run.student, batch.images, needs.features)
     with watch.time("teacher"):
-        taught = run._ask_teacher(batch)
+        taught = run._teacher_outputs(batch)
     with watch.time("loss and backward"):
         loss = run.distiller(batch, student, taught)
     with watch.time("bookkeeping"):

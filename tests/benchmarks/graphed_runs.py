@@ -135,7 +135,7 @@ class Graphed(Distillation):
         batch = Batch(ids, views, self.dataset.train_labels[ids], self._unmixed[:count], shown)
         with self.engine.autocast():
             student = respond(self.student, batch.images, needs.features)
-            loss = self.distiller(batch, student, self._ask_teacher(batch))
+            loss = self.distiller(batch, student, self._teacher_outputs(batch))
         if self._entropies is not None:
             self._entropies[places] = prediction_entropy(student.logits)
         self.optimizer.zero_grad()

@@ -84,8 +84,8 @@ def batches_of(run: Distillation) -> Iterator[Batch]:
 
 def train_on(run: Distillation, batch: Batch) -> None:
     """What the loop does with a batch."""
-    outputs = run._ask_student(batch)
-    loss = run.engine.autocasting(run.distiller)(batch, outputs, run._ask_teacher(batch))
+    outputs = run._student_outputs(batch)
+    loss = run.engine.autocast()(run.distiller)(batch, outputs, run._teacher_outputs(batch))
     run.condenser.observe(batch.ids, outputs.logits[:: run.distiller.needs.views])
     run._step(loss)
 

@@ -64,6 +64,10 @@ def play_epoch(ours: Condenser, plain: PlainCondenser, rng: random.Random, missi
     plain.end_epoch()
 
 
+# Which samples play_epoch leaves out is random, so now and then there are as many as the condenser warns of.
+samples_missing = pytest.mark.filterwarnings("ignore:.* active samples were not observed in stage:UserWarning")
+
+
 def assert_same_plan(ours: Condenser, plain: PlainCondenser) -> None:
     assert (ours.epoch, ours.stage) == (plain.epoch, plain.stage)
     assert ours.active.tolist() == plain.active
@@ -75,6 +79,7 @@ def assert_same_plan(ours: Condenser, plain: PlainCondenser) -> None:
 @pytest.mark.parametrize("settings", ABLATIONS, ids=name_of)
 @pytest.mark.parametrize("preset", ["paper", "released"])
 @pytest.mark.parametrize("shape", SHAPES, ids=name_of)
+@samples_missing
 def test_every_plan_equals_the_plain_condenser(shape, preset, settings):
     ours, plain = both(shape, preset, **settings)
     rng = random.Random(str((shape, preset, settings)))
@@ -87,6 +92,7 @@ def test_every_plan_equals_the_plain_condenser(shape, preset, settings):
 
 
 @pytest.mark.parametrize("shape", [(60, "0.7", 4, 11), (60, "0.5", 5, 8), (31, "0.2", 3, 7)], ids=name_of)
+@samples_missing
 def test_stages_need_not_divide_the_epochs_in_the_paper_preset(shape):
     ours, plain = both(shape, "paper")
     rng = random.Random(12)
@@ -96,6 +102,7 @@ def test_stages_need_not_divide_the_epochs_in_the_paper_preset(shape):
 
 
 @pytest.mark.parametrize("settings", ABLATIONS[1:], ids=name_of)
+@samples_missing
 def test_comparison_notices_every_other_rule(settings):
     ours, _ = both((60, "0.4", 6, 12), "paper")
     _, plain = both((60, "0.4", 6, 12), "paper", **settings)
@@ -167,6 +174,7 @@ def test_released_event_after_the_last_epoch_is_not_trained_on():
     assert len(ours.active) == 45
 
 
+@samples_missing
 def test_a_plateau_of_the_schedule_mixes_nothing_but_may_exchange_samples():
     ours, plain = both((60, "0.5", 12, 12), "released")  # five samples leave per event, until 30 are left after six
     rng, exchanged = random.Random(6), 0

@@ -15,7 +15,7 @@ from kcd_teach.distillers import LabelsOnly, create_distiller
 from kcd_teach.models.convnet import ConvNet
 from kcd_teach.training import Distillation, Recipe, distill
 from tests.distillers.material import METHODS
-from tests.tiny import outcome, same, tiny_dataset, tiny_networks, tiny_run
+from tests.tiny import outcome, replaced_weights, same, tiny_dataset, tiny_networks, tiny_run
 
 SETTINGS = {"crd": {"negatives": 6, "size": 4}, "wcord": {"negatives": 6, "size": 4}}
 MILD = {"learning_rate": 0.005}
@@ -171,9 +171,9 @@ def test_continued_from_a_checkpoint_in_another_process(tmp_path, method, batch)
         list(run)
     del run
     # Weights of student and method come from the file, whatever they start from here.
-    again = tiny_run(
-        "paper", Watched(), distiller=method_of(method, Watched(), seed=9), recipe=MILD, checkpoint=file, student_seed=7
-    )
+    anew = method_of(method, Watched(), seed=9)
+    with replaced_weights():
+        again = tiny_run("paper", Watched(), distiller=anew, recipe=MILD, checkpoint=file, student_seed=7)
     list(again)
     assert same(outcome(again), undisturbed(method, "paper"))
 
@@ -184,7 +184,8 @@ def test_continued_from_a_checkpoint_between_epochs(tmp_path, method, epochs):
     run = run_of(method, checkpoint=tmp_path / "run.pt")
     for _ in range(epochs):
         next(run)
-    again = run_of(method, checkpoint=tmp_path / "run.pt", student_seed=7)
+    with replaced_weights():
+        again = run_of(method, checkpoint=tmp_path / "run.pt", student_seed=7)
     assert again.epoch == epochs
     list(again)
     assert same(outcome(again), undisturbed(method, "paper"))
@@ -198,7 +199,8 @@ def test_stopped_inside_the_preparation(tmp_path, batch):
         next(run)
     assert run.epoch == run.preparation.epoch == 0
     assert same(run.student.state_dict(), student)  # nothing has been learned of it yet
-    again = run_of("sskd", checkpoint=tmp_path / "run.pt", student_seed=7)
+    with replaced_weights():
+        again = run_of("sskd", checkpoint=tmp_path / "run.pt", student_seed=7)
     next(again)
     assert again.preparation.done
     list(again)

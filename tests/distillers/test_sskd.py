@@ -10,11 +10,11 @@ from kcd_teach.distillers.sskd import (
     head_loss,
     keep_lowest,
     own_image,
+    select_by_error_level,
     similarity,
     similarity_loss,
     sskd_loss,
     transformed_loss,
-    well_told,
 )
 from kcd_teach.models import count_parameters
 from tests.distillers import oracles
@@ -43,9 +43,9 @@ def test_reference_values():
 def test_reference_ranks_and_rows_kept():
     assert oracles.levels(TEACHER[ROTATED].tolist(), TRUTH.tolist()) == [2, 0, 2, 0, 2, 0]
     assert oracles.levels(oracles.view_similarity(TEACHER_HEAD.tolist()), OWN.tolist()) == [1, 0, 0, 1, 1, 0]
-    assert well_told(similarity(TEACHER_HEAD), OWN, 0.75).nonzero().flatten().tolist() == [0, 1, 2, 3, 5]
-    assert well_told(TEACHER[ROTATED], TRUTH, 1.0).all()
-    assert well_told(TEACHER[ROTATED], TRUTH, 0.0).nonzero().flatten().tolist() == [1, 3, 5]
+    assert select_by_error_level(similarity(TEACHER_HEAD), OWN, 0.75).nonzero().flatten().tolist() == [0, 1, 2, 3, 5]
+    assert select_by_error_level(TEACHER[ROTATED], TRUTH, 1.0).all()
+    assert select_by_error_level(TEACHER[ROTATED], TRUTH, 0.0).nonzero().flatten().tolist() == [1, 3, 5]
 
 
 def test_reference_selection():

@@ -5,6 +5,7 @@ from typing import get_type_hints
 
 import numpy as np
 import pytest
+import torch
 
 from kcd_teach.figures import Picture
 from kcd_teach.lessons import (
@@ -175,3 +176,13 @@ def test_mixtures_are_counted_over_all_stages():
 
 def test_comes_back_is_dropped_first_and_in_later():
     assert em_feedback.comes_back(STAGES).tolist() == [False, False, True, False]
+
+
+def test_samples_are_printed_a_row_each(capsys):
+    columns = torch.tensor([[2.0, 1.0], [0.5, 1.25], [0.51, 1.25], [2.0, 1.0], [0.0, 0.5]])
+    em_feedback.print_samples(*columns, torch.tensor([False, True]))
+    assert capsys.readouterr().out.splitlines() == [
+        "  id   F      V  score   R  1-R/N  Y",
+        "   0   2  0.500   0.51   2   0.0   0",
+        "   1   1  1.250   1.25   1   0.5   1",
+    ]

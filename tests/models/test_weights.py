@@ -8,7 +8,7 @@ import torch
 
 from kcd_teach.datasets import find_data_file, load_dataset
 from kcd_teach.knowledge import accuracy
-from kcd_teach.models import TEACHER, create_model, load_teacher, load_weights, save_weights
+from kcd_teach.models import TEACHER, create_model, load_checkpoint, load_teacher, save_weights
 from tests.tiny import same
 
 
@@ -26,7 +26,7 @@ def other(**settings):
 def test_what_is_saved_is_loaded_bit_for_bit(network, tmp_path):
     save_weights(network, tmp_path / "w.npz")
     loaded = other()
-    load_weights(loaded, tmp_path / "w.npz")
+    load_checkpoint(loaded, tmp_path / "w.npz")
     assert same(loaded.state_dict(), network.state_dict())
     assert loaded.block1[1].num_batches_tracked == 1
 
@@ -41,7 +41,7 @@ def test_weights_of_another_network_are_refused(network, tmp_path, settings):
     model = other(**settings)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with pytest.raises(ValueError, match=r"w\.npz holds another network: \d+ entries differ, first (block1|fc)"):
-        load_weights(model, tmp_path / "w.npz")
+        load_checkpoint(model, tmp_path / "w.npz")
     assert same(dict(model.state_dict()), before)
 
 
@@ -53,7 +53,7 @@ def test_pickled_weights_are_refused_and_do_not_run(network, tmp_path):
     arrays = {name: value.numpy() for name, value in network.state_dict().items()}
     np.savez(tmp_path / "w.npz", **{**arrays, "fc.bias": np.array([Evil()] * 4, dtype=object)})
     with pytest.raises(ValueError, match=r"w\.npz holds pickled objects, which could run code; refused"):
-        load_weights(other(), tmp_path / "w.npz")
+        load_checkpoint(other(), tmp_path / "w.npz")
     assert not (tmp_path / "mark").exists()
 
 
@@ -62,7 +62,7 @@ def test_a_truncated_file_is_refused(network, tmp_path):
     whole = (tmp_path / "w.npz").read_bytes()
     (tmp_path / "w.npz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"w\.npz is truncated or not an \.npz file"):
-        load_weights(other(), tmp_path / "w.npz")
+        load_checkpoint(other(), tmp_path / "w.npz")
 
 
 def test_the_teacher_of_the_course_is_as_good_as_stored():

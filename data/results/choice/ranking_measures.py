@@ -10,7 +10,7 @@ from torch import Tensor
 from kcd_teach.benchmark.settings import find_scale
 from kcd_teach.condensation import prediction_entropy
 from kcd_teach.condensation.value import ValueRecord, fixed_values, register_value
-from kcd_teach.traces import load_trace
+from kcd_teach.lessons.measurements import load_trace
 
 COURSE = find_scale("course").but(per_class=1_000).images()
 """All 10,000 images; a study of 2,000 takes the first 200 of every class."""

@@ -2,9 +2,10 @@
 
 import json
 
-from kcd_teach import load_dataset, method_costs
+from kcd_teach import load_dataset
 from kcd_teach.datasets import find_data_file
 from kcd_teach.distillers import list_distillers
+from kcd_teach.lessons import measurements
 
 
 def test_stored_costs_cover_every_method_and_name_their_setting():
@@ -19,8 +20,8 @@ def test_stored_costs_cover_every_method_and_name_their_setting():
 
 
 def test_costs_are_ratios_to_kd_and_preparation_stands_apart():
-    dataset = method_costs.small_test(load_dataset("fashion-mnist-mini").first(per_class=7))
-    methods = method_costs.costs(dataset, repetitions=2)["methods"]
+    dataset = measurements.small_test(load_dataset("fashion-mnist-mini").first(per_class=7))
+    methods = measurements.costs(dataset, repetitions=2)["methods"]
     assert methods["kd"]["step time over KD"] == {"median": 1.0, "least": 1.0, "most": 1.0}
     assert methods["sskd"]["views per sample"] == 4
     assert methods["sskd"]["preparation presentations"] == 6 * 70
