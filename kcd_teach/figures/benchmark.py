@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kcd_teach.figures.picture import Picture
-from kcd_teach.figures.runs import Accuracies, dots_and_interval, grouped_by_verdict, label_rows
+from kcd_teach.figures.runs import Accuracies, dots_and_interval, label_rows, listed, spoken_verdict
 from kcd_teach.figures.style import ROLES, colour, headline, new_figure, styled
 from kcd_teach.statistics import Interval, interval
 
@@ -176,8 +176,14 @@ def ablation_differences(
     )
     if not found:
         axes.set(xlim=(-1, 1), xticks=[])
-    grouped = [grouped_by_verdict(found, f"{reference} against each row")] if found else []
-    return Picture(figure, alt, " ".join([*grouped, *not_run([row for row in rows if row not in found])]))
+    missing = " ".join(not_run([row for row in rows if row not in found]))
+    if not found:
+        return Picture(figure, alt, missing)
+    # The other way round: what a row is worth is said of the row, not of the reference.
+    turned = {row: [-value for value in values] for row, values in found.items()}
+    return Picture(
+        figure, alt, spoken_verdict(turned, reference), f"{reference} minus each row. {listed(found)} {missing}".strip()
+    )
 
 
 STEP, ROOM = 0.5, 6.0
