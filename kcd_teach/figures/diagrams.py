@@ -1,5 +1,7 @@
 """Drawings of the ideas: distillation, the feedback loop, and what one event does with a ranking."""
 
+from typing import Any
+
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
@@ -105,7 +107,7 @@ def one_event(previous: int = 16, kept: int = 12, total: int = 20) -> Picture:
     left, width, y, height = 0.25, 7.1 / total, 0.85, 0.5
     for place in range(total):
         role = "mixed" if kept - length <= place < kept else "kept" if place < kept else "dropped"
-        look = {"facecolor": colour(role), "edgecolor": "white", "linewidth": 1.2}
+        look: dict[str, Any] = {"facecolor": colour(role), "edgecolor": "white", "linewidth": 1.2}
         if place >= kept:
             look |= {"alpha": 0.9 if place < kept + length else 0.45, "hatch": ROLES[role].hatch}
         axes.add_patch(Rectangle((left + place * width, y), width, height, **look))
