@@ -145,9 +145,9 @@ def _at_the_lowest_cost(families: Mapping[str, Mapping[float, Mapping[int, float
             word = "ahead" if gap.mean > 0 else "behind"
             said = "cannot be told apart from full KD" if gap.covers_zero else f"is {abs(gap.mean):.1f} points {word}"
             texts.append(f"{'KD with fewer epochs' if name == 'KD' else name} {said}")
-    lowest = min(min(points) for points in families.values())
+    cheapest = min(min(points) for points in families.values())
     text = _and(texts) if texts else "no run is cheaper than KD"
-    return f"At {100 * lowest:.0f} % of the cost, {text}."
+    return f"At {100 * cheapest:.0f} % of the cost, {text}."
 
 
 @styled
