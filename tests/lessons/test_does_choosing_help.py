@@ -104,10 +104,13 @@ def test_pictures_say_what_they_show(name):
     assert picture.reading.endswith(".")
 
 
-def test_the_reading_names_what_stands_out_with_its_size():
-    reading = PICTURES["side by side"]().reading
-    assert reading.startswith("small: 1 of 2 differences stand out after the correction, a − b +1.1")
-    assert "large: none of 1 differences stands out" in reading
+def test_the_reading_says_what_stands_out_and_the_numbers_give_its_size():
+    picture = PICTURES["side by side"]()
+    assert picture.reading == (
+        "With small, 1 of 2 differences stand out after the correction, upwards; with large, none of the 1 differences "
+        "stands out from the noise."
+    )
+    assert "a − b +1.12 ± 0.35 (n = 4)" in picture.numbers
 
 
 @pytest.mark.parametrize("name", ["choice-2k", "choice-10k", "ranking-2k", "wrong-labels", "rare-class", "duplicates"])
