@@ -135,4 +135,5 @@ def test_readme_of_the_studies_names_every_study_and_its_date():
         content = json.loads(plan.read_text())
         if plan.parent.name.startswith(("choice-", "ranking-")):
             assert f"`{plan.parent.name}`" in text
+            assert f"`{content['code']}`" in text
             assert all("/" not in file or file.startswith("../choice/") for file in content["files"])
