@@ -1,6 +1,5 @@
 """The pages beside the notebooks: every link into the glossary meets a heading, and teachers are told true numbers."""
 
-import json
 import re
 from pathlib import Path
 

@@ -53,7 +53,9 @@ def test_the_course_opens_without_questions_about_news(tmp_path, monkeypatch):
     assert "--LabApp.default_url=/lab/tree/00_tour.ipynb" in opening
     (command,) = re.findall(r"^\t@(mkdir .*labconfig.*)$", MAKEFILE, flags=re.M)
     (settings,) = re.findall(r"^QUIET\s*:= (.*)$", MAKEFILE, flags=re.M)
-    subprocess.run(["sh", "-c", command.replace("$(VENV)", ".").replace("$(QUIET)", settings)], cwd=tmp_path, check=True)
+    subprocess.run(
+        ["sh", "-c", command.replace("$(VENV)", ".").replace("$(QUIET)", settings)], cwd=tmp_path, check=True
+    )
     monkeypatch.setattr("jupyter_core.paths.ENV_CONFIG_PATH", [str(tmp_path / "etc" / "jupyter")])
     schemas = Path(jupyterlab.__file__).parent / "schemas"
     plugin = "@jupyterlab/apputils-extension:notification"
