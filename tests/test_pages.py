@@ -1,5 +1,6 @@
 """The pages beside the notebooks: every link into the glossary meets a heading, and teachers are told true numbers."""
 
+import json
 import re
 from pathlib import Path
 
@@ -43,3 +44,19 @@ def test_links_into_the_glossary_lead_to_a_heading(name):
 def test_pages_link_to_files_that_are_there(name):
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)[^)]*\)", TEXTS[name]):
         assert (FOLDER / target).exists(), target
+
+
+def test_teachers_are_told_no_less_than_a_notebook_takes():
+    seconds = json.loads((ROOT / "data" / "results" / "notebooks.json").read_text())
+    page = TEXTS["teaching.md"]
+    assert max(seconds.values()) < 120, "the page says that none needs more than two minutes"
+    planned = dict(re.findall(r"^\| \[\w+\]\((\w+)\.ipynb\) \| (\d+) \|", page, flags=re.M))
+    assert set(planned) >= set(seconds) - {"06_does_choosing_help"}
+    assert all(60 * int(minutes) > 10 * seconds[name] for name, minutes in planned.items())
+
+
+def test_a_lesson_of_90_minutes_has_no_gap():
+    page = TEXTS["teaching.md"]
+    parts = [(int(begin), int(end)) for begin, end in re.findall(r"^\| (\d+) to (\d+) \|", page, flags=re.M)]
+    assert [begin for begin, _ in parts] == [0, *(end for _, end in parts[:-1])]
+    assert parts[-1][1] == 90
