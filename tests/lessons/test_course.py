@@ -49,8 +49,13 @@ def test_every_lesson_has_exercises_under_their_own_names():
 def test_only_notebooks_lean_on_a_lesson():
     package = Path(kcd_teach.__file__).parent
     others = [path for path in package.rglob("*.py") if package / "lessons" not in path.parents]
-    leaning = [path for path in others if re.search(r"^\s*(from|import) kcd_teach.lessons", path.read_text(), re.M)]
-    assert leaning == []
+    leaning = {
+        path.name: lines
+        for path in others
+        if (lines := re.findall(r"^\s*(?:from|import) kcd_teach.lessons.*", path.read_text(), re.M))
+    }
+    # A command may begin with what it runs: grading knows all exercises, and is imported only when it is called.
+    assert leaning == {"cli.py": ["    from kcd_teach.lessons import grading"]}
 
 
 @each
