@@ -91,6 +91,7 @@ pair = Exercise(
     """,
 )
 
+
 def _blend(image: Tensor, partner: Tensor, coefficient: float) -> Tensor:
     share = torch.tensor([coefficient], dtype=torch.float64)
     return views.blend(image[None], partner[None], share)[0]
