@@ -173,13 +173,13 @@ INDEPENDENT = {
         lambda r, previous, n: (r[2 * n - previous : n], r[n + 1 : previous + 1]),
         "Element 0 of `partners` should be 5, but is 1 ",
     ),
-    "coefficients": (
-        lambda n, s: s * (torch.arange(1, n + 1) / n) ** 2,
-        "Element 0 should be 0.1, but is 0.03333 ",
-    ),
     "blend": (
         lambda x, y, c: ((x.double() + y) / 2).to(torch.uint8),
         r"Element \[0, 0, 0\] should be 72, but is 52 ",
+    ),
+    "missed": (
+        lambda z, y: 1 - z.sigmoid()[torch.arange(len(y)), y],
+        "Element 0 should be 0.213, but is 0.1192 ",
     ),
     "paired_interval": (
         lambda ours, theirs: (sum(ours.values()) / len(ours) - sum(theirs.values()) / len(theirs), 0.5),
