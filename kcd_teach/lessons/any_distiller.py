@@ -895,7 +895,9 @@ def zoo_reading(differences: Mapping[str, Sequence[float]], cost: float) -> tupl
     clear, total = len(ahead) + len(behind), len(found)
     seeds = " to ".join(str(n) for n in sorted({f.n for f in found.values()}))
     parts = [
-        f"{' and '.join(names)} {word} when condensed" for names, word in ((ahead, "gained"), (behind, "lost")) if names
+        f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} {word} when condensed"
+        for names, word in ((ahead, "ahead"), (behind, "behind"))
+        if names
     ]
     others = f"{total - clear} of {total} methods" if parts else f"all {total} methods"
     rest = f"for {others} these runs cannot tell the condensed version from the plain one"
