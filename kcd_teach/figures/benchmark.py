@@ -456,7 +456,7 @@ def _reading(cells: Cells, apart: str, unlike: Unlike) -> str:
         return f"{start} Squares are as published; nothing of ours that could be compared stands beside them yet.{end}"
     far = max(gaps, key=lambda name: abs(gaps[name]))
     mean = sum(gaps.values()) / len(gaps)
-    return (
-        f"{start} Ours minus published, in points: {mean:+.2f} on average over {len(gaps)} cells; furthest is {far} "
-        f"({gaps[far]:+.2f}).{end}"
-    )
+    over = f"{mean:+.2f} on average over {len(gaps)} cells; furthest is {far} ({gaps[far]:+.2f})"
+    if len(gaps) == 1:
+        over = f"{mean:+.2f} for {far}"
+    return f"{start} Ours minus published, in points: {over}.{end}"

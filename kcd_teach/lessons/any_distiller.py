@@ -382,7 +382,8 @@ class Workbench:
 
     def contrasts(self, student: nn.Module) -> tuple[np.ndarray, np.ndarray]:
         """Cosines of CRD for every tenth image: with its own row of the teacher's bank [n], and with others' [n, K]."""
-        memory, labels, ids = self.methods["crd"].memory, self.dataset.train_labels, torch.arange(0, 2_000, 10)
+        memory: Any = self.methods["crd"].memory
+        labels, ids = self.dataset.train_labels, torch.arange(0, 2_000, 10)
         pooled = self.outputs(student, self.dataset.train_images[ids]).features[-1]
         with torch.no_grad():
             cosines = F.normalize(memory.student_embed(pooled), dim=1) @ memory.teacher_bank.T
@@ -392,13 +393,15 @@ class Workbench:
 
     def rotated(self) -> tuple[Tensor, Tensor]:
         """Images in four rotations [n, 4, C, H, W], and the teacher's embeddings [4 n, D], its head trained for two epochs."""
-        few, method = self.dataset.first(per_class=100), self.methods["sskd"]
+        few = self.dataset.first(per_class=100)
+        method: Any = self.methods["sskd"]
         run = distill(self.student(), few, self.teacher, recipe=Recipe(epochs=8), distiller=method)
         next(run)  # the head is trained before the student's first epoch
         images = few.train_images[::25]
         turned = torch.stack([images.rot90(turns, (2, 3)) for turns in range(4)], dim=1)
         pooled = self.outputs(self.teacher, turned.flatten(0, 1)).features[-1]
-        return turned, method.teacher_head(pooled).detach()
+        embeddings: Tensor = method.teacher_head(pooled).detach()
+        return turned, embeddings
 
     def condensed_batch(self, title: str) -> Picture:
         """A blended image in a batch of a condensed run, as SSKD gets it, and who else is in that batch."""
@@ -448,7 +451,7 @@ def stored_zoo() -> tuple[dict[str, tuple["Runs", "Runs"]], float]:
     """Method -> runs of its plain and of its condensed version, and what a condensed run costs relative to a plain one."""
     plan, store = open_study("methods")
     found = curves.accuracies(plan, store)
-    zoo = {_titled(name): (found[name], found[f"kc-{name}"]) for name in COMPARED}
+    zoo: dict[str, tuple[Runs, Runs]] = {_titled(name): (found[name], found[f"kc-{name}"]) for name in COMPARED}
     return zoo, curves.costs(plan)["kc-kd"]
 
 
