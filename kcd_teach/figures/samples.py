@@ -205,10 +205,8 @@ def agreement_by_epoch(history: np.ndarray, lists: Mapping[str, np.ndarray], tit
     found = {name: [float(stats.spearmanr(epoch, fixed).statistic) for epoch in history]
              for name, fixed in lists.items()}  # fmt: skip
     figure, (axes,) = new_figure(7.2, 3.4)
-    for (name, values), role in zip(found.items(), ("kept", "student", "mixed"), strict=False):
-        axes.plot(
-            range(1, len(values) + 1), values, f"{LOOKS[role].line}o", color=colour(role), markersize=4, label=name
-        )
+    for (name, values), line in zip(found.items(), ("o-", "s--", "D:"), strict=False):
+        axes.plot(range(1, len(values) + 1), values, line, color=colour("student"), markersize=4, label=name)
     axes.set(title=title, xlabel="epoch", ylabel="rank correlation", xlim=(0.5, len(history) + 0.5), ylim=(0, 1))
     axes.grid(alpha=0.25)
     axes.legend(loc="lower right", title="the student's order, compared with that of")

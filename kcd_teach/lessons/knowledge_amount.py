@@ -198,7 +198,8 @@ def ordered_curves(groups: Mapping[str, np.ndarray], title: str) -> Picture:
     axes.set(title=title, xlabel="samples, from most to least (%)", ylabel="teacher's entropy (nats)")
     axes.set(xlim=(0, 100), ylim=(0, None))
     alt = f"Falling curves of the entropies of {len(ordered):,} samples, sorted, for {', '.join(groups)}."
-    first, last = list(shares)[0], list(shares)[-1]
+    names = list(shares)
+    first, last = names[0], names[-1]
     said = f"At {first}, {shares[first]} of the samples hold more than half of the largest amount"
     if len(groups) == 1:
         return Picture(figure, alt, f"{said}.")
