@@ -67,7 +67,12 @@ PICTURES = {
     "labelled_rows": lambda: figures.labelled_rows(
         tiny_dataset(), {"first": range(3), "some": np.array([5, 1])}, "five images", "title", {"first": "kept"}
     ),
-    "agreement": lambda: figures.agreement({"a": VALUES, "b": VALUES**2, "c": -VALUES}, "title"),
+    "agreement_by_epoch": lambda: figures.agreement_by_epoch(
+        VALUES.reshape(3, 100), {"a": VALUES[200:], "b": -VALUES[200:]}, "title"
+    ),
+    "overlaps": lambda: figures.overlaps(
+        {"most": {"a": [40.0, 50.0], "b": [80.0]}, "least": {"a": [90.0], "b": [95.0]}}, 10.0, "title", "a tenth"
+    ),
     "scatter": lambda: figures.scatter(VALUES, VALUES**2, "x", "y", "title", {"some": np.array([1, 2])}),
 }
 
@@ -89,8 +94,23 @@ def test_picture_has_image_alternative_text_and_reading(name, tmp_path):
 
 
 def test_the_same_data_give_the_same_words():
-    first, second = (figures.agreement({"a": VALUES, "b": VALUES**2, "c": -VALUES}, "title") for _ in range(2))
+    first, second = (PICTURES["agreement_by_epoch"]() for _ in range(2))
     assert first._repr_mimebundle_()["text/plain"] == second._repr_mimebundle_()["text/plain"]
+
+
+def test_the_student_comes_to_agree_with_the_nearest_list():
+    picture = PICTURES["agreement_by_epoch"]()
+    assert "that of a the rank correlation goes from" in picture.reading
+    assert picture.reading.endswith("to 1.00 in epoch 3.")
+    assert picture.numbers.endswith(" to -1.00.")
+
+
+def test_overlaps_are_said_beside_chance():
+    picture = PICTURES["overlaps"]()
+    assert picture.reading == (
+        "Two sets share 45 to 80 % of most and 90 to 95 % of least, where two random sets would share 10 %."
+    )
+    assert picture.numbers == "most: a 45 %, b 80 %; least: a 90 %, b 95 %."
 
 
 def test_reading_follows_the_data():
@@ -212,7 +232,7 @@ def test_a_wide_table_scrolls_and_shows_what_is_empty():
 
 def test_drawing_leaves_the_settings_of_matplotlib_alone():
     before = dict(mpl.rcParams)
-    PICTURES["agreement"]()
+    PICTURES["agreement_by_epoch"]()
     assert dict(mpl.rcParams) == before
 
 

@@ -63,8 +63,12 @@ PICTURES = {
     "accuracy_by_condition": lambda: plain_kd.accuracy_by_condition(TABLE, "two", "title"),
     "soft_labels": lambda: plain_kd.soft_labels(IMAGES[0], ["a", "b"], 0, {1.0: [0.9, 0.1], 4.0: [0.6, 0.4]}, "title"),
     "mixtures": lambda: summary_condensation.mixtures(IMAGES[:2], IMAGES[2:4], IMAGES[4:6], [0.1, 0.3], "title"),
-    "ordered_curve": lambda: knowledge_amount.ordered_curve(VALUES, "value, nats", "title"),
+    "ordered_curves": lambda: knowledge_amount.ordered_curves({"a": VALUES}, "title"),
+    "ordered_curves of two": lambda: knowledge_amount.ordered_curves({"a": VALUES, "b": VALUES**2}, "title"),
     "trajectories": lambda: learning_value.trajectories({"a": VALUES[:20].reshape(5, 4)}, 1.0, "title"),
+    "trajectories of two": lambda: learning_value.trajectories(
+        {"a": VALUES[:20].reshape(5, 4), "b": VALUES[20:40].reshape(5, 4)}, 1.0, "title", bands=False
+    ),
     "shares": lambda: learning_value.shares({"a": 70.0, "b": 30.0}, "title"),
     "ranking": lambda: summary_condensation.ranking(VALUES, (VALUES < 0.5).astype(np.int8) * 2, "title"),
     "schedule": lambda: summary_condensation.schedule([10, 8, 6], 0.8),
