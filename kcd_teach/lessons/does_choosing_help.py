@@ -474,7 +474,7 @@ def side_by_side(
         seeds = sorted({len(values) for values in gaps.values()})
         count = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}" if seeds else "no"
         panel.set_title(f"{study}, {count} seeds", fontsize=10)
-        panel.margins(x=0.06)
+    axes[0].set_xlim(*_limits(panels, pool))
     label_rows(axes[0], names)
     for panel in axes[1:]:
         panel.tick_params(axis="y", length=0)
@@ -487,6 +487,18 @@ def side_by_side(
     spoken = "; ".join(_said_of(study, gaps, comparisons, pool) for study, gaps in panels.items())
     numbers = " ".join(f"{study}: {listed(gaps)}" for study, gaps in panels.items())
     return Picture(figure, alt, f"{spoken[:1].upper()}{spoken[1:]}.", numbers)
+
+
+def _limits(panels: Mapping[str, Gaps], pool: bool) -> tuple[float, float]:
+    """Where all dots and thick bars fit; a thin bar of very few seeds may go beyond."""
+    edges = [0.0]
+    for gaps in panels.values():
+        spread = pooled_spread(gaps.values()) if pool else 0.0
+        for values in gaps.values():
+            seen = interval(values, spread=spread)
+            edges += [*values, seen.mean - seen.half_width, seen.mean + seen.half_width]
+    room = 0.08 * (max(edges) - min(edges))
+    return min(edges) - room, max(edges) + room
 
 
 def _said_of(study: str, gaps: Gaps, comparisons: int, pool: bool) -> str:
