@@ -62,6 +62,9 @@ PICTURES = {
     "accuracy_against_cost": lambda: figures.accuracy_against_cost(
         {"KD": {1.0: TABLE["one"], 0.8: TABLE["two"]}}, "title"
     ),
+    "accuracy_against_cost with levels": lambda: figures.accuracy_against_cost(
+        {"KD": {1.0: TABLE["one"], 0.8: TABLE["two"]}}, "title", {"teacher": 90.0}
+    ),
     "learning_curves": lambda: figures.learning_curves({"run": [10.0, 20.0]}, {"run": "kept"}, "it rises", "title"),
     "image_rows": lambda: figures.image_rows({"row": IMAGES}, {"row": ["x"] * 6}, "six images", "title"),
     "labelled_rows": lambda: figures.labelled_rows(
@@ -130,6 +133,10 @@ def test_the_lowest_cost_is_compared_with_full_kd():
     said = figures.accuracy_against_cost(families, "").reading
     assert said == (
         "At 60 % of the cost, KD with fewer epochs is 3.0 points behind and KC-KD cannot be told apart from full KD."
+    )
+    families["random subset"] = {0.5: {0: 77.0, 1: 78.1, 2: 78.9}}
+    assert figures.accuracy_against_cost(families, "").reading == (
+        f"At 50 % of the cost, random subset is 3.0 points behind; {said[0].lower()}{said[1:]}"
     )
     alone = figures.accuracy_against_cost({"KC-KD": families["KC-KD"]}, "").reading
     assert alone == "The cheapest runs cost 60 % (KC-KD) of KD."

@@ -142,6 +142,14 @@ def test_exercises_are_stubs_followed_by_their_check(path):
 
 
 @each
+def test_headings_of_exercises_say_how_long_they_take(path):
+    tagged = [cell.metadata["exercise"] for cell in code_cells(path) if "exercise" in cell.metadata.get("tags", [])]
+    expected = [(str(n), str(getattr(LESSONS[path.stem], name).minutes)) for n, name in enumerate(tagged, start=1)]
+    stated = re.findall(r"^#{2,3} Exercise (\d+): .*\((\d+) minutes?\)$", prose(path), flags=re.M)
+    assert stated == expected
+
+
+@each
 def test_code_can_be_read_on_a_projector(path):
     for cell in code_cells(path):
         lines = cell.source.splitlines()

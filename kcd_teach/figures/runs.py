@@ -94,8 +94,16 @@ def _and(names: Sequence[str]) -> str:
 
 
 @styled
-def accuracy_against_cost(families: Mapping[str, Mapping[float, Mapping[int, float]]], title: str) -> Picture:
-    """Accuracy against the share of sample presentations, one line per family: family -> cost -> seed -> accuracy."""
+def accuracy_against_cost(
+    families: Mapping[str, Mapping[float, Mapping[int, float]]], title: str, levels: Mapping[str, float] | None = None
+) -> Picture:
+    """Accuracy against the share of sample presentations, one line per family.
+
+    Args:
+        families: family -> cost -> seed -> accuracy.
+        title: of the figure.
+        levels: accuracies to compare with, each a level line with its name.
+    """
     figure, (axes,) = new_figure(7.2, 4.2)
     looks = {"KD": ("teacher", "s"), "KC-KD": ("kept", "o"), "random subset": ("dropped", "X")}
     for name, points in families.items():
@@ -119,7 +127,14 @@ def accuracy_against_cost(families: Mapping[str, Mapping[float, Mapping[int, flo
             axes.plot([100 * cost + shift] * len(runs), runs, ".", color=colour(role), alpha=0.35, zorder=1)
     axes.set(title=title, xlabel="cost: samples shown to both networks (% of plain KD)", ylabel="test accuracy (%)")
     axes.grid(alpha=0.25)
-    axes.legend(loc="lower right")
+    for name, level in (levels or {}).items():
+        axes.axhline(level, color=colour("teacher"), linestyle=":", linewidth=1.2)
+        side = axes.get_yaxis_transform()
+        axes.annotate(f"{name}: {level:.1f} %", (0.99, level), (0, -3), side, "offset points", ha="right", va="top")
+    if levels:
+        axes.legend(loc="upper left", bbox_to_anchor=(0, 0.88))
+    else:
+        axes.legend(loc="lower right")
     numbers = [
         f"{name} {', '.join(f'{interval(list(points[cost].values()))} at {100 * cost:.0f} %' for cost in sorted(points))}"
         for name, points in families.items()
@@ -137,17 +152,16 @@ def _at_the_lowest_cost(families: Mapping[str, Mapping[float, Mapping[int, float
         return (
             f"The cheapest runs cost {_and([f'{100 * cost:.0f} % ({name})' for name, cost in lowest.items()])} of KD."
         )
-    texts = []
+    texts: dict[float, list[str]] = {}
     for name, points in families.items():
         cost = min(points)
         if cost < 1:
             gap = interval(paired_differences(points[cost], full))
             word = "ahead" if gap.mean > 0 else "behind"
             said = "cannot be told apart from full KD" if gap.covers_zero else f"is {abs(gap.mean):.1f} points {word}"
-            texts.append(f"{'KD with fewer epochs' if name == 'KD' else name} {said}")
-    cheapest = min(min(points) for points in families.values())
-    text = _and(texts) if texts else "no run is cheaper than KD"
-    return f"At {100 * cheapest:.0f} % of the cost, {text}."
+            texts.setdefault(cost, []).append(f"{'KD with fewer epochs' if name == 'KD' else name} {said}")
+    parts = [f"at {100 * cost:.0f} % of the cost, {_and(said)}" for cost, said in sorted(texts.items())]
+    return f"A{'; '.join(parts)[1:]}." if parts else "No run is cheaper than KD."
 
 
 @styled

@@ -6,7 +6,9 @@ from typing import get_type_hints
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageDraw
 
+from kcd_teach.datasets import load_dataset
 from kcd_teach.figures import Picture
 from kcd_teach.lessons import (
     any_distiller,
@@ -16,7 +18,9 @@ from kcd_teach.lessons import (
     plain_kd,
     speed,
     summary_condensation,
+    tour,
 )
+from kcd_teach.models import load_teacher
 from tests.test_figures import IMAGES, TABLE, VALUES, look_at
 
 STAGES = np.array([[0, 0, 0, 0], [0, 1, 2, 0], [0, 0, 1, 2]], dtype=np.int8)
@@ -48,7 +52,18 @@ SPEED = {
     "something else": spread(7.0),
 }
 
+
+def own_picture(path=None) -> Picture:
+    dataset = load_dataset("fashion-mnist-mini")
+    return plain_kd.own_picture(path, load_teacher(dataset), dataset)
+
+
 PICTURES = {
+    "stairs": lambda: tour.stairs([10, 10, 8, 8, 6, 6], "title"),
+    "kept_by_class": lambda: tour.kept_by_class(
+        ["a", "b"], torch.tensor([0, 0, 1, 1]), torch.tensor([0, 2, 3]), "title"
+    ),
+    "own_picture": own_picture,
     "resemblance": lambda: plain_kd.resemblance(np.array([[0.9, 0.1], [0.3, 0.7]]), ["a", "b"], "title"),
     "gradient_sizes": lambda: plain_kd.gradient_sizes(
         [1, 2, 5], {"with": [1, 0.9, 0.8], "without": [1, 0.2, 0.03]}, "title"
@@ -113,7 +128,16 @@ def test_picture_has_image_alternative_text_and_reading(name, tmp_path):
 
 
 def test_every_picture_of_a_lesson_is_tried():
-    lessons = (any_distiller, em_feedback, knowledge_amount, learning_value, plain_kd, speed, summary_condensation)
+    lessons = (
+        any_distiller,
+        em_feedback,
+        knowledge_amount,
+        learning_value,
+        plain_kd,
+        speed,
+        summary_condensation,
+        tour,
+    )
     drawn = {name for lesson in lessons for name, thing in vars(lesson).items() if returns_a_picture(lesson, thing)}
     assert drawn <= PICTURES.keys()
 
@@ -139,6 +163,39 @@ def test_the_pooled_score_of_a_contrast_is_a_share_of_pairs_won():
     own, others = np.array([0.5, 0.9]), np.array([[0.1, 0.6], [0.2, 0.3]])
     picture = any_distiller.contrast_scores({"now": (own, others)}, "title")
     assert picture.reading.endswith("Now it beats 75 %.")
+
+
+def test_stairs_and_classes_say_what_is_shown():
+    assert "shows 60 % of the samples, but the whole run costs 80 %" in PICTURES["stairs"]().reading
+    kept = PICTURES["kept_by_class"]()
+    assert kept.reading == "The class a goes first: only 50 % of it is still shown."
+    assert kept.numbers == "Still complete: b."
+
+
+def test_softened_shares_are_those_of_the_first_and_second_thought():
+    softened = {1.0: [0.7, 0.1, 0.2], 8.0: [0.4, 0.3, 0.3]}
+    picture = plain_kd.soft_labels(IMAGES[0], ["a", "b", "c"], 0, softened, "title")
+    assert picture.reading.startswith("At T = 1 the teacher gives 70 % to a, and at T = 8 only 40 %")
+    assert picture.numbers == "T = 1: a 70 %, c 20 %; T = 8: a 40 %, c 30 %."
+
+
+@pytest.mark.parametrize(("ground", "ink"), [("white", "navy"), ("black", "silver"), ((0, 0, 0, 0), "maroon")])
+def test_the_teacher_knows_a_drawn_pair_of_trousers(ground, ink, tmp_path):
+    page = Image.new("RGBA", (300, 200), ground)
+    outline = [(110, 20), (190, 20), (200, 180), (160, 180), (150, 70), (140, 180), (100, 180)]
+    ImageDraw.Draw(page).polygon(outline, fill=ink)
+    page.save(path := tmp_path / "mine.png")
+    image = plain_kd.read_picture(path)
+    assert image.shape == (1, 28, 28)
+    assert image.dtype == torch.uint8
+    assert image[0, 0].max() > 200  # from edge to edge, bright on black
+    assert image[0, :, 0].max() < 64
+    assert own_picture(path).reading.startswith("The teacher takes it for Trouser,")
+
+
+def test_an_empty_page_is_still_an_image(tmp_path):
+    Image.new("L", (50, 40), 255).save(path := tmp_path / "empty.png")
+    assert plain_kd.read_picture(path).tolist() == np.zeros((1, 28, 28), dtype=int).tolist()
 
 
 def test_the_profile_says_what_is_saved():
