@@ -310,5 +310,5 @@ def accuracy_by_condition(table: Accuracies, highlight: str, title: str) -> Pict
     found = {name: interval(list(runs.values())) for name, runs in table.items()}
     best, worst = (choose(found, key=lambda name: found[name].mean) for choose in (max, min))
     alt = f"One row per condition with a dot per run, and a 95 % interval where there are several; {best} reaches most."
-    said = f"{best} reaches {found[best].mean:.1f} %, and {worst} {found[worst].mean:.1f} %."
+    said = f"{best[:1].upper()}{best[1:]} reaches {found[best].mean:.1f} %, and {worst} {found[worst].mean:.1f} %."
     return Picture(figure, alt, said, f"Percent: {'; '.join(f'{name} {one}' for name, one in found.items())}.")
