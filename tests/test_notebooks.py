@@ -19,6 +19,7 @@ COURSE = [
     "03_learning_value",
     "04_em_feedback",
     "05_summary_condensation",
+    "06_does_choosing_help",
     "07_any_distiller",
     "08_benchmark",
     "appendix_speed",

@@ -76,7 +76,7 @@ def test_a_class_of_learners(tmp_path):
     }
     lines = said.splitlines()
     assert "plain_kd" in said
-    assert any(line.split() == ["b/deep", "not", "yet", "cannot", "run"] for line in lines)
+    assert any(line.split() == ["b/deep", "not", "yet", "cannot", "run", "–"] for line in lines)
     assert "b/deep, kd_loss: the cell defines no function kd_loss" in lines
     (text,) = [line for line in lines if line.startswith("b/deep, soften: ")]
     assert text.removeprefix("b/deep, soften: ") in soften.mistakes
