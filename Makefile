@@ -42,10 +42,16 @@ bench: $(VENV)/.test               ## measure speed (by hand; prints ratios)
 	$(PY) -m tests.benchmarks.speed
 	$(PY) -m tests.benchmarks.engine
 
-studies: $(VENV)/.test             ## repeat every stored measurement (two to three hours on two cores)
+# The studies on choosing by value, with the value measures and the altered images that their plans name.
+CHOICE := choice-2k choice-10k choice-500 choice-length choice-convnet ranking-2k wrong-labels rare-class duplicates
+OWN    := --with data/results/choice/ranking_measures.py --with data/results/choice/altered_images.py
+
+studies: $(VENV)/.test             ## repeat every stored measurement (half a day on two cores)
 	$(PY) -m kcd_teach.lessons.measurements teacher
 	for study in students students-10k methods engine; do \
 		$(PY) -m kcd_teach.cli bench --plan $$study --folder runs/$$study --workers 2 || exit 1; done
+	for study in $(CHOICE); do \
+		$(PY) -m kcd_teach.cli $(OWN) bench --plan $$study --folder runs/$$study --workers 2 || exit 1; done
 	$(PY) -m kcd_teach.lessons.measurements costs
 	$(PY) -m kcd_teach.lessons.measurements traces
 

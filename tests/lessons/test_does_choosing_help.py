@@ -113,7 +113,24 @@ def test_the_reading_says_what_stands_out_and_the_numbers_give_its_size():
     assert "a − b +1.12 ± 0.35 (n = 4)" in picture.numbers
 
 
-@pytest.mark.parametrize("name", ["choice-2k", "choice-10k", "ranking-2k", "wrong-labels", "rare-class", "duplicates"])
+STUDIES = (
+    "choice-2k", "choice-10k", "choice-500", "choice-length", "choice-convnet", "ranking-2k", "wrong-labels", "rare-class",
+    "duplicates",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_no_seed_was_left_out(name):
+    """Studies grow seed by seed: what a row has are its first seeds, so that none is missing for its result."""
+    study = lesson.Study(name)
+    wanted = {row.name: study.prepared.plan.seeds_of(row) for row in study.prepared.plan.rows}
+    for row, runs in study.accuracies.items():
+        assert sorted(runs) == list(wanted[row][: len(runs)])
+    units = {unit.key for unit in study.prepared.units()}
+    assert study.store.records().keys() <= units
+
+
+@pytest.mark.parametrize("name", STUDIES)
 def test_stored_records_agree_with_themselves(name):
     """What a record says of kept samples and classes fits the counts and the accuracy beside it."""
     study = lesson.Study(name)
