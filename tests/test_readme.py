@@ -11,6 +11,7 @@ import pytest
 
 from kcd_teach.benchmark import curves, open_study
 from kcd_teach.figures import accuracy_against_cost
+from kcd_teach.lessons import does_choosing_help
 from kcd_teach.statistics import interval, paired_differences
 from kcd_teach.training import Distillation
 
@@ -47,15 +48,18 @@ def test_numbers_under_the_picture_are_measured():
 
 
 def test_the_verdict_is_that_of_the_stored_studies():
-    verdict = README[README.index("<!-- verdict") : README.index("<!-- end of verdict -->")]
-    for study, seeds in (("students", "ten"), ("students-10k", "five")):
-        reached = curves.accuracies(*open_study(study))
-        found = interval(paired_differences(reached["KC-KD 70%"], reached["random 70%"]))
-        assert f"{found.mean:.1f} ± {found.half_width:.1f} points" in verdict
-        assert {"ten": 10, "five": 5}[seeds] == found.n
-        assert f"{seeds}\nseeds" in verdict or f"{seeds} seeds" in verdict
-        assert f"`{study}`" in verdict
-        assert found.covers_zero == (study == "students-10k")
+    verdict = " ".join(README[README.index("<!-- verdict") : README.index("<!-- end of verdict -->")].split())
+    rows = [(f"{ours} {ratio}%", f"random {ratio}%") for ratio in (70, 30) for ours in ("KC-KD", "no mixing")]
+    for name, stands_out in (("choice-2k", True), ("choice-10k", False)):
+        gaps = does_choosing_help.Study(name).gaps(rows)
+        lead = interval(gaps["KC-KD 30% − random 30%"])
+        assert f"{lead.mean:.1f} ± {lead.half_width:.1f} points" in verdict
+        assert f"{lead.n} seeds, study `{name}`" in verdict
+        assert does_choosing_help.found(gaps, comparisons=8)["KC-KD 30% − random 30%"] == stands_out
+    own, others = "entropy 30%", "another student, fixed 30%"
+    assert interval(does_choosing_help.Study("ranking-2k").gap(own, others)).covers_zero
+    by_class = does_choosing_help.Study("choice-2k").class_gaps("KC-KD 30%", "random 30%").mean(axis=0)
+    assert by_class.max() > by_class.sum() / 2
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/methods.md"])

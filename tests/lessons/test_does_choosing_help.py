@@ -43,9 +43,10 @@ def test_effects_take_only_seeds_that_all_four_rows_have():
     assert len(study.effects(70)["choosing"]) == 1
 
 
-def test_rows_without_two_runs_make_no_comparison():
-    study = MadeUp({"a": {0: 1.0, 1: 3.0}, "b": {0: 0.5, 1: 1.0}, "c": {0: 4.0}})
-    assert study.gaps([("a", "b"), ("a", "c"), ("a", "d")]) == {"a − b": [0.5, 2.0]}
+def test_rows_with_few_runs_make_no_comparison():
+    many = {seed: 80.0 + seed for seed in range(lesson.FEWEST)}
+    study = MadeUp({"a": many, "b": {seed: value - 0.5 for seed, value in many.items()}, "c": {0: 4.0, 1: 5.0}})
+    assert study.gaps([("a", "b"), ("a", "c"), ("a", "d")]) == {"a − b": [0.5] * lesson.FEWEST}
 
 
 def test_kept_shares_count_the_last_set_of_every_seed():
