@@ -242,7 +242,7 @@ def test_plots_of_a_folder_finished_or_not(tmp_path, monkeypatch):
     prepared, store = filled(tmp_path / "runs")
     prepared.save(store)
     said = call("plot")
-    assert said.startswith("wrote curves-W40-2-W40-1.png: After the last epoch")
+    assert said.startswith("wrote curves-W40-2-W40-1.png: KC-KD ends highest, at ")
     assert "Not run yet: Student, ReviewKD." in said
     assert "-R50-V8.png: Not run yet: Student, KD" in call("plot", "--what", "cost", "--pair", "r50>v8")
     said = call("plot", "--what", "ablations", "--out", "a.svg")

@@ -316,7 +316,8 @@ class Workbench:
         ours = respond(self.blank.eval(), images, features=True)
         leaves = [values.detach().requires_grad_() for values in (*ours.features, ours.logits)]
         with torch.no_grad():
-            taught = respond(self.teacher.eval(), images, True, method.needs.teacher_preact)
+            preact = method.needs.teacher_preact
+            taught = respond(network=self.teacher.eval(), images=images, features=True, preact=preact)
         contrasts = torch.stack([samples, 300 + samples, 600 + samples], dim=1)
         unmixed = torch.zeros(8, dtype=torch.bool)
         batch = Batch(samples, ids, self.dataset.train_labels[:8], unmixed, images, contrasts)
