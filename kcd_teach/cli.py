@@ -107,7 +107,7 @@ def plot(
         out = Path(f"{what}{of}.png")
     drawn = picture(prepared, store, what, pair, row)
     drawn.save(out)
-    typer.echo(f"wrote {out}: {drawn.reading}")
+    typer.echo(f"wrote {out}: {drawn.reading} {drawn.numbers}")
 
 
 app = typer.Typer(
