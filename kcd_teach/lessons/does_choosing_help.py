@@ -263,9 +263,15 @@ def verdict() -> str:
     seen = "nothing that these runs can see" if blending.covers_zero else f"{blending.text('+')} points"
     said.append(f"Blending adds {seen} ({blending.text('+')} points at 30 % on 2,000 images).")
     gap = interval(ranking.gap("entropy 30%", "another student, fixed 30%"))
-    same = "as well as" if gap.covers_zero else "not as well as" if gap.mean > 0 else "better than"
+    same = (
+        "cannot be told apart from"
+        if gap.covers_zero
+        else "chooses worse than"
+        if gap.mean > 0
+        else "chooses better than"
+    )
     said.append(
-        f"A list that another student left behind chooses {same} the student's own feedback (the difference is "
+        f"A list that another student left behind {same} the student's own feedback (the difference is "
         f"{gap.text('+')} points)."
     )
     by_class = small.class_gaps("KC-KD 30%", "random 30%").mean(axis=0)
