@@ -1,0 +1,200 @@
+// @ts-check
+// The condensation explorer. Python sends, for a setting: counts, cost, events with their rankings, classes and samples.
+
+const WIDE = 340, HIGH = 190, LEFT = 40, BOTTOM = 30;
+
+/** Position of a share of the width or the height of a plot, both 0 to 1. */
+const across = (share) => LEFT + share * (WIDE - LEFT - 8);
+const up = (share) => (HIGH - BOTTOM) * (1 - share) + 4;
+
+/** An empty plot with its axes and ticks. @param {string} name @param {[number, string][]} below @param {[number, string][]} beside
+ * @param {string} xLabel */
+function plot(name, below, beside, xLabel) {
+  return svg("svg", { viewBox: `0 0 ${WIDE} ${HIGH + 14}`, role: "img", "aria-label": name },
+    svg("path", { class: "axis", d: `M${LEFT} ${up(1)}V${up(0)}H${across(1)}` }),
+    ...below.map(([at, text]) => svg("text", { x: across(at), y: up(0) + 14, "text-anchor": "middle", class: "faint" }, text)),
+    ...beside.map(([at, text]) => svg("text", { x: LEFT - 5, y: up(at) + 4, "text-anchor": "end", class: "faint" }, text)),
+    svg("text", { x: across(0.5), y: up(0) + 29, "text-anchor": "middle" }, xLabel));
+}
+
+/** The steps of a schedule as a path. @param {any} answer @param {number} epochs */
+function stairs(answer, epochs) {
+  const ends = [...answer.events.map((event) => event.epoch), epochs];
+  return answer.counts.slice(0, ends.length).map((count, stage) =>
+    `${stage ? "" : `M${across(0)} ${up(count / answer.counts[0])}`}V${up(count / answer.counts[0])}H${across(ends[stage] / epochs)}`).join("");
+}
+
+function drawSchedule(answer, pinned, epochs, at) {
+  const plotted = plot("Samples shown in each stage", [[0, "0"], [0.5, String(epochs / 2)], [1, String(epochs)]],
+    [[0, "0"], [0.5, "50"], [1, "100 %"]], "epoch");
+  const path = stairs(answer, epochs);
+  plotted.append(svg("path", { d: `${path}V${up(0)}H${across(0)}Z`, class: "fill-kept", opacity: 0.85 }));
+  if (pinned) plotted.append(svg("path", { d: stairs(pinned, epochs), class: "ghost" }));
+  const event = answer.events[at];
+  if (event) plotted.append(svg("path", { class: "curve", d: `M${across(event.epoch / epochs)} ${up(0)}V${up(1)}` }),
+    svg("text", { x: across(event.epoch / epochs) + 3, y: up(1) + 10 }, `event ${at + 1}`));
+  return plotted;
+}
+
+/** The part of a curve between two shares of the ranking, as an area. */
+function area(curve, from, to, top) {
+  const ids = curve.map((_, at) => at).filter((at) => at >= from && at <= to);
+  const height = (x) => { const low = Math.min(Math.floor(x), 99); return curve[low] + (x - low) * (curve[low + 1] - curve[low]); };
+  const points = [from, ...ids, to].map((x) => `${across(x / 100)} ${up(Math.min(height(x) / top, 1))}`);
+  return `M${across(from / 100)} ${up(0)}L${points.join("L")}L${across(to / 100)} ${up(0)}Z`;
+}
+
+function drawRanking(event, pinned) {
+  const top = Math.max(event.curve[0], pinned ? pinned.curve[0] : 0) * 1.05 || 1;
+  const plotted = plot("All samples by their score, most valuable on the left", [[0, "0"], [0.5, "50"], [1, "100 %"]],
+    [[0, "0"], [1, top.toFixed(1)]], "samples, from most to least valuable");
+  const edges = [0, event.kept, event.kept + event.mixed, 100];
+  ["kept", "mixed", "dropped"].forEach((role, at) => plotted.append(
+    svg("path", { d: area(event.curve, edges[at], edges[at + 1], top), class: `fill-${role}`, opacity: 0.85 })));
+  const cut = across(edges[2] / 100);
+  plotted.append(svg("path", { class: "curve", d: `M${cut} ${up(0)}V${up(0.75)}` }),
+    svg("text", { x: Math.min(cut + 3, WIDE - 100), y: up(0.75) - 3 }, `cut ${event.cut.toFixed(2)} nats`));
+  if (pinned) plotted.append(svg("path", { class: "ghost", d: `M${across((pinned.kept + pinned.mixed) / 100)} ${up(0)}V${up(0.6)}` }));
+  return plotted;
+}
+
+/** Accuracy against cost, as measured: means with intervals, the chosen ratio marked. */
+function drawMeasured(rows, answer, pinned, usual) {
+  const points = Object.entries(rows).flatMap(([row, ratios]) =>
+    Object.entries(ratios).map(([ratio, [cost, mean, half]]) => ({ row, ratio: Number(ratio), cost, mean, half })));
+  const low = Math.floor(Math.min(...points.map((p) => p.mean - p.half))), high = Math.ceil(Math.max(...points.map((p) => p.mean + p.half)));
+  const x = (cost) => across((cost - 50) / 55), y = (mean) => up((mean - low) / (high - low));
+  const plotted = plot("Measured test accuracy against cost", [[0, "50"], [25 / 55, "75"], [50 / 55, "100 %"]],
+    [[0, String(low)], [1, `${high} %`]], "cost of the run, plain KD = 100 %");
+  const looks = { "KC-KD": ["kept", 4, -2], random: ["dropped", 4, 2], KD: ["ink", 4, 0], "labels alone": ["ink", 3, 0] };
+  const line = (row) => points.filter((p) => p.row === row).sort((a, b) => a.cost - b.cost);
+  const mark = (cost, style) => plotted.append(svg("path", { class: style, d: `M${x(cost)} ${up(0)}V${up(1)}` }));
+  if (answer.cost >= 50) mark(answer.cost, "curve");
+  if (pinned && pinned.cost >= 50) mark(pinned.cost, "ghost");
+  for (const [row, [role, size, aside]] of Object.entries(looks)) {
+    const tint = role === "ink" ? "var(--ink)" : `var(--${role})`;
+    const found = line(row);
+    if (!found.length) continue;
+    if (found.length > 1) plotted.append(svg("path", { fill: "none", stroke: tint, "stroke-width": 1.5,
+      d: `M${found.map((p) => `${x(p.cost) + aside} ${y(p.mean)}`).join("L")}` }));
+    for (const p of found) plotted.append(
+      svg("path", { stroke: tint, "stroke-width": 2, d: `M${x(p.cost) + aside} ${y(p.mean - p.half)}V${y(p.mean + p.half)}` }),
+      svg("circle", { cx: x(p.cost) + aside, cy: y(p.mean), r: usual && p.ratio === answer.setting.ratio && found.length > 1 ? size + 3 : size,
+        fill: tint, stroke: "var(--ground)" }));
+    const last = found[0];
+    plotted.append(svg("text", { x: x(last.cost) + (row === "labels alone" || row === "KD" ? -7 : 8), y: y(last.mean) + (row === "random" ? 16 : row === "KC-KD" ? -8 : 4),
+      "text-anchor": row === "labels alone" || row === "KD" ? "end" : "start" }, row));
+  }
+  return plotted;
+}
+
+function drawClasses(classes, event, pinned) {
+  const high = 15, plotted = svg("svg", { viewBox: `0 0 ${WIDE} ${classes.length * high + 2}`, role: "img",
+    "aria-label": classes.map((name, c) => `${name} ${Math.round(event.classes[0][c] + event.classes[1][c])} %`).join(", ") });
+  const from = 88, wide = WIDE - from - 42;
+  classes.forEach((name, c) => {
+    const [kept, mixed] = event.classes.map((role) => role[c]), top = c * high;
+    plotted.append(
+      svg("text", { x: from - 5, y: top + 11, "text-anchor": "end" }, name),
+      svg("rect", { x: from, y: top + 2, width: wide, height: high - 4, class: "fill-dropped", opacity: 0.3 }),
+      svg("rect", { x: from, y: top + 2, width: wide * kept / 100, height: high - 4, class: "fill-kept" }),
+      svg("rect", { x: from + wide * kept / 100, y: top + 2, width: wide * mixed / 100, height: high - 4, class: "fill-mixed" }),
+      svg("text", { x: from + wide + 5, y: top + 11, class: "faint" }, `${Math.round(kept + mixed)} %`));
+    if (pinned) {
+      const before = from + wide * (pinned.classes[0][c] + pinned.classes[1][c]) / 100;
+      plotted.append(svg("path", { class: "ghost", "stroke-dasharray": "none", d: `M${before} ${top}V${top + high}` }));
+    }
+  });
+  return plotted;
+}
+
+const drawing = { render: instrument(({ model, root, controls, change }) => {
+  const { classes, measured, epochs, paper } = model.get("data");
+  let at = null; // the event that is looked at; the last one until another is chosen
+  const tiles = new Tiles();
+  const panel = (title) => { const body = make("div"); const head = make("h3", {}, title); return { head, body, all: make("div", { class: "panel" }, head, body) }; };
+  const schedule = panel(""), ranking = panel(""), results = panel(""), who = panel(""), cut = panel("Just above and just below the cut"),
+    pairs = panel("Before and after blending");
+  const note = make("p", { class: "note" });
+  results.all.append(note);
+  const scrub = make("input", { type: "range", min: 0, step: 1, "aria-label": "event", input: () => { at = Number(scrub.value); redraw(); } });
+  const scrubbed = make("output");
+  ranking.all.append(make("label", { class: "slider" }, make("span", {}, "event"), scrub, scrubbed));
+  const pin = make("button", { type: "button", "aria-pressed": "false", click: () => {
+    model.set("pinned", model.get("pinned").events ? {} : bare(model.get("answer")));
+    model.save_changes();
+  } }, "pin for comparison");
+  const reset = make("button", { type: "button", click: () => { at = null;
+    change(Object.fromEntries(model.get("data").controls.map((control) => [control.name, control.value]))); } }, "reset");
+  const state = make("p", { class: "state", role: "status" });
+  root.append(
+    make("div", { class: "bar" }, controls.images, controls.preset, controls.ratio, pin, reset),
+    make("div", { class: "panels" }, schedule.all, ranking.all, results.all, who.all, cut.all, pairs.all),
+    state,
+    make("div", { class: "bar more" }, controls.stages, controls.exponent, controls.mixing,
+      make("span", { class: "note" }, "A thought experiment: recorded entropies are replayed, and no student is trained.")));
+
+  /** What is compared, without its pictures. */
+  function bare(answer) { const { sprites, ...rest } = answer; return rest; }
+
+  function redraw() {
+    const answer = model.get("answer"), setting = answer.setting, events = answer.events;
+    const pinned = model.get("pinned").events ? model.get("pinned") : null;
+    const chosen = Math.min(at ?? events.length - 1, events.length - 1), event = events[chosen];
+    const other = pinned ? pinned.events[Math.min(chosen, pinned.events.length - 1)] : null;
+    const usual = Object.entries(paper).every(([name, value]) => setting[name] === value);
+    pin.setAttribute("aria-pressed", String(Boolean(pinned)));
+    pin.textContent = pinned ? `pinned: ${pinned.setting.ratio} %` : "pin for comparison";
+    scrub.max = String(Math.max(events.length - 1, 0));
+    scrub.value = String(Math.max(chosen, 0));
+    scrub.disabled = events.length < 2;
+    scrubbed.textContent = event ? `${chosen + 1} of ${events.length}` : "none";
+    scrub.setAttribute("aria-valuetext", scrubbed.textContent);
+    schedule.head.textContent = `What it costs: ${answer.cost.toFixed(1)} % of plain KD`;
+    schedule.body.replaceChildren(drawSchedule(answer, pinned, epochs, chosen));
+    results.head.textContent = "What was measured";
+    results.body.replaceChildren(drawMeasured(measured[setting.images], answer, pinned, usual));
+    note.textContent = measuredText(measured[setting.images], setting, usual);
+    state.textContent = answer.text + (event ? ` Event ${chosen + 1}, after epoch ${event.epoch}: ${event.returned} samples came back.` : " Nothing is dropped.");
+    ranking.head.textContent = event ? `The ranking after epoch ${event.epoch}` : "One stage: nothing is ranked";
+    ranking.body.replaceChildren(...(event ? [drawRanking(event, other)] : []));
+    who.head.textContent = event ? "Who stays, class by class" : "Everybody stays";
+    who.body.replaceChildren(...(event ? [drawClasses(classes, event, other)] : []));
+    paintTiles(event);
+  }
+
+  /** Boxes for the pictures at once, and their contents as soon as they are decoded. */
+  async function paintTiles(event) {
+    const rows = event ? { above: ["mixed", "stay"], below: ["dropped", "go"] } : {};
+    const wanted = [];
+    cut.body.replaceChildren(...Object.entries(rows).map(([side, [role, word]]) => make("div", {},
+      make("p", { class: "note" }, `just ${side} the cut: these ${word}`),
+      make("div", { class: "tiles" }, ...event[side].map((id) => {
+        const box = tile(role, `sample ${id}`);
+        wanted.push(() => tiles.paint(box, id));
+        return box;
+      })))));
+    pairs.body.replaceChildren(make("div", { class: "pairs" }, ...(event ? event.pairs : []).map(([one, partner, share]) => {
+      const boxes = [tile("mixed", `boundary sample ${one}`), tile("dropped", `partner ${partner}`), tile("mixed", "their mixture")];
+      wanted.push(() => { tiles.paint(boxes[0], one); tiles.paint(boxes[1], partner); tiles.paint(boxes[2], one); tiles.paint(boxes[2], partner, share); });
+      return make("div", { class: "pair" }, ...boxes, make("span", { class: "note" }, `${Math.round(100 * share)} %`));
+    })), make("p", { class: "note" }, "From top to bottom: a boundary sample, its partner, and their mixture with the partner's share."));
+    const sheet = model.get("answer").sprites;
+    if (sheet !== tiles.loaded && !(await tiles.load(sheet))) return;
+    tiles.loaded = sheet;
+    wanted.forEach((paint) => paint());
+  }
+
+  return redraw;
+}) };
+export default drawing;
+
+/** What was measured at the chosen ratio, in words. */
+function measuredText(rows, setting, usual) {
+  const at = Object.keys(rows["KC-KD"] ?? {}).join(", ");
+  if (!usual) return "Measured only in the paper's setting: 6 stages, exponent 0.03, mixing 30 %.";
+  const ours = rows["KC-KD"]?.[setting.ratio], chance = rows.random?.[setting.ratio];
+  if (!ours || !chance) return `Measured at a ratio of ${at} %.`;
+  const said = ([, mean, half]) => `${mean.toFixed(1)} ± ${half.toFixed(1)} %`;
+  return `At ${setting.ratio} %: KC-KD ${said(ours)}, a random subset ${said(chance)} (${ours[3]} and ${chance[3]} seeds).`;
+}

@@ -1,0 +1,179 @@
+// @ts-check
+// What all instruments share: elements, controls, small pictures, and a page that has no kernel.
+// A drawing file follows this one in the same module and ends with `export default { render: instrument(draw) }`.
+
+/**
+ * @typedef {Object} Model  what a widget has in JupyterLab, and `Page` on a page without a kernel
+ * @property {(name: string) => any} get
+ * @property {(name: string, value: any) => void} set
+ * @property {() => void} save_changes
+ * @property {(event: string, call: () => void) => void} on
+ *
+ * @typedef {{name: string, label: string, unit: string, options: any[], value: any, offered?: any[]}} Control
+ * @typedef {{ids: number[], columns: number, size: [number, number], file: DataView | string}} Sprites
+ * @typedef {{type: string, shape: number[], bytes: DataView | string}} Packed
+ */
+
+/** An element of HTML with attributes and children; an attribute that is a function listens to the event of its name.
+ * @param {string} tag @param {Object<string, any>} [attributes] @param {...(Node | string)} children @returns {any} */
+function make(tag, attributes = {}, ...children) {
+  return filled(document.createElement(tag), attributes, children);
+}
+
+/** An element of SVG. @param {string} tag @param {Object<string, any>} [attributes] @param {...(Node | string)} children
+ * @returns {any} */
+function svg(tag, attributes = {}, ...children) {
+  return filled(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+}
+
+/** @param {Element} element @param {Object<string, any>} attributes @param {(Node | string)[]} children */
+function filled(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") element.addEventListener(name, value);
+    else if (value !== false && value !== undefined) element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children);
+  return element;
+}
+
+/** Bytes that came from Python, or as text in a page. @param {DataView | string} bytes @returns {Uint8Array} */
+function bytesOf(bytes) {
+  if (typeof bytes === "string") return Uint8Array.from(atob(bytes), (letter) => letter.charCodeAt(0));
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** The typed array of a packed one. @param {Packed} packed @returns {any} */
+function unpack(packed) {
+  const kinds = { uint8: Uint8Array, uint16: Uint16Array, float32: Float32Array };
+  const bytes = bytesOf(packed.bytes);
+  const aligned = bytes.byteOffset % 4 ? bytes.slice() : bytes;
+  return new kinds[packed.type](aligned.buffer, aligned.byteOffset, aligned.byteLength / kinds[packed.type].BYTES_PER_ELEMENT);
+}
+
+/** Small pictures of samples, once they are decoded: `paint(canvas, id)` draws one of them over all of a canvas. */
+class Tiles {
+  constructor() {
+    this.place = new Map();
+    this.sheet = null;
+    this.asked = 0;
+  }
+
+  /** Load a sheet; true if it is still the newest one when it is there. @param {Sprites} sprites */
+  async load(sprites) {
+    const asked = (this.asked += 1);
+    const sheet = await createImageBitmap(new Blob([bytesOf(sprites.file)]));
+    if (asked !== this.asked) return false;
+    this.sheet = sheet;
+    this.size = sprites.size;
+    this.place = new Map(sprites.ids.map((id, at) => [id, [at % sprites.columns, Math.floor(at / sprites.columns)]]));
+    return true;
+  }
+
+  /** @param {HTMLCanvasElement} canvas @param {number} id @param {number} [strength] of 1 hides what is there already */
+  paint(canvas, id, strength = 1) {
+    const at = this.place.get(id);
+    if (!at || !this.sheet) return;
+    const [width, height] = this.size;
+    const pen = canvas.getContext("2d");
+    pen.imageSmoothingEnabled = false;
+    pen.globalAlpha = strength;
+    pen.drawImage(this.sheet, at[0] * width, at[1] * height, width, height, 0, 0, canvas.width, canvas.height);
+    pen.globalAlpha = 1;
+  }
+}
+
+/** A canvas for one small picture. @param {string} role frames it @param {string} name for those who cannot see it */
+function tile(role, name) {
+  return make("canvas", { width: 56, height: 56, class: `tile ${role}`, role: "img", "aria-label": name });
+}
+
+/** A control: a slider over its options if they are numbers, otherwise buttons of which one is pressed.
+ * @param {Control} control @param {() => any} read @param {(value: any) => void} write
+ * @returns {{element: HTMLElement, show: () => void}} */
+function controlFor(control, read, write) {
+  const unit = control.unit ? ` ${control.unit}` : "";
+  const offered = control.offered ?? control.options;
+  if (typeof control.options[0] === "number") {
+    const shown = make("output");
+    const slider = make("input", {
+      type: "range", min: 0, max: offered.length - 1, step: 1, "aria-label": control.label,
+      disabled: offered.length < 2, input: () => write(offered[Number(slider.value)]),
+      title: offered.length < 2 ? "needs a running notebook" : undefined,
+    });
+    const show = () => {
+      slider.value = String(Math.max(offered.indexOf(read()), 0));
+      slider.setAttribute("aria-valuetext", `${read()}${unit}`);
+      shown.textContent = `${read()}${unit}`;
+    };
+    return { element: make("label", { class: `slider ${control.name}` }, make("span", {}, control.label), slider, shown), show };
+  }
+  const buttons = offered.map((option) =>
+    make("button", { type: "button", "aria-pressed": "false", click: () => write(option) }, String(option)));
+  const group = make("div", { role: "group", "aria-label": control.label, class: "choice" },
+    make("span", {}, control.label), ...buttons);
+  return { element: group, show: () => buttons.forEach((button, at) =>
+    button.setAttribute("aria-pressed", String(offered[at] === read()))) };
+}
+
+/** Make the render function of an instrument from one that builds it in an element and returns how to redraw it.
+ * @param {(frame: {model: Model, root: HTMLElement, controls: Object<string, HTMLElement>, change: Function}) => () => void} build */
+function instrument(build) {
+  return ({ model, el }) => {
+    const root = make("section", { class: "kcd", "aria-label": model.get("data").alt });
+    for (const [role, tint] of Object.entries(model.get("data").palette)) root.style.setProperty(`--${role}`, tint);
+    const change = (values) => {
+      model.set("setting", { ...model.get("setting"), ...values });
+      model.save_changes();
+    };
+    const controls = {};
+    const shows = [];
+    for (const control of model.get("data").controls) {
+      const { element, show } = controlFor(control, () => model.get("setting")[control.name],
+        (value) => change({ [control.name]: value }));
+      controls[control.name] = element;
+      shows.push(show);
+    }
+    const redraw = build({ model, root, controls, change });
+    el.replaceChildren(root);
+    const all = () => { shows.forEach((show) => show()); redraw(); };
+    model.on("change:setting", () => shows.forEach((show) => show()));
+    model.on("change:answer", redraw);
+    model.on("change:pinned", redraw);
+    all();
+  };
+}
+
+/** What stands for a widget where there is no kernel: it finds the answers in the page. @implements {Model} */
+class Page {
+  /** @param {{data: any, setting: any, answers: Object<string, any>, sprites: Sprites}} state */
+  constructor(state) {
+    this.answers = state.answers;
+    this.sprites = state.sprites;
+    this.listeners = {};
+    const keys = Object.keys(state.answers).map((key) => JSON.parse(key));
+    state.data.controls.forEach((control, at) => {
+      control.offered = control.options.filter((option) => keys.some((key) => key[at] === option));
+    });
+    this.values = { data: state.data, setting: state.setting, pinned: {}, answer: this.find(state.setting) };
+  }
+
+  find(setting) { return { sprites: this.sprites, ...this.answers[JSON.stringify(Object.values(setting))] }; }
+  get(name) { return this.values[name]; }
+  on(event, call) { (this.listeners[event] ??= []).push(call); }
+  save_changes() {}
+  set(name, value) {
+    this.values[name] = value;
+    if (name === "setting") this.set("answer", this.find(value));
+    (this.listeners[`change:${name}`] ?? []).forEach((call) => call());
+  }
+}
+
+/** Bring an instrument to life in a page. @param {string} name of its element @param {string} css @param {string} content */
+async function standalone(name, css, content) {
+  const unzipped = new Blob([bytesOf(content)]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const state = await new Response(unzipped).json();
+  const el = document.getElementById(name);
+  if (!el) return;
+  drawing.render({ model: new Page(state), el });
+  el.prepend(make("style", {}, css));
+}
