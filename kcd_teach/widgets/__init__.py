@@ -1,6 +1,7 @@
 """The instruments of the course, for JupyterLab."""
 
-from kcd_teach.widgets.explorers import RatioExplorer, StageExplorer, TemperatureExplorer
+from kcd_teach.widgets.condensation import CondensationExplorer
+from kcd_teach.widgets.explorers import StageExplorer, TemperatureExplorer
 from kcd_teach.widgets.run_panel import RunPanel
 
-__all__ = ["RatioExplorer", "RunPanel", "StageExplorer", "TemperatureExplorer"]
+__all__ = ["CondensationExplorer", "RunPanel", "StageExplorer", "TemperatureExplorer"]
