@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 from kcd_teach.condensation import DROPPED, MIXED
-from kcd_teach.widgets import CondensationExplorer
+from kcd_teach.widgets import CondensationExplorer, TrainingView
 from kcd_teach.widgets.condensation import FEWEST, Source
 from kcd_teach.widgets.instrument import packed, sprites
-from tests.tiny import tiny_dataset
+from tests.tiny import tiny_dataset, tiny_run
 
 EPOCHS = 24
 MEASURED = {
@@ -182,3 +182,21 @@ def test_an_array_is_packed_with_its_type_and_shape_and_others_are_refused():
     assert packed(array.T) == {"type": "uint16", "shape": [3, 2], "bytes": array.T.tobytes()}
     with pytest.raises(TypeError, match="uint8, uint16 or float32, got float64"):
         packed(np.zeros(3))
+
+
+def test_the_view_of_training_grows_with_the_run_and_goes_on_after_an_interrupt():
+    view, run = TrainingView(), tiny_run()
+    expected = [100 * report.test_accuracy for report in tiny_run()]
+    assert view.text == "not started"
+    watched = view.watch(run, "KC-KD")
+    next(watched)
+    assert view.text.startswith("KC-KD: epoch 1 of 4, ")
+    with pytest.raises(KeyboardInterrupt):
+        watched.throw(KeyboardInterrupt())
+    assert view.text == "KC-KD: stopped in epoch 2; run the cell again, and it goes on from there."
+    assert len(list(view.watch(run, "KC-KD"))) == 3
+    (row,) = view.answer["rows"]
+    assert (row["name"], row["role"], view.answer["epochs"]) == ("KC-KD", "kept", 4)
+    assert row["done"] == [pytest.approx(expected, abs=0.01)]
+    assert view.text == f"KC-KD: epoch 4 of 4, {expected[-1]:.1f} %."
+    assert content_of(view.standalone())["answers"]["[]"] == {n: v for n, v in view.answer.items() if n != "sprites"}
