@@ -398,7 +398,7 @@ def distill(
     data: Data = None,
     device: Device = None,
 ) -> None:
-    """Train one student: a single cell and seed of the table. The plan of the folder stays as it is."""
+    """Train one student, on one thread as bench does: a single cell and seed of the table. The folder's plan stays."""
     from kcd_teach.benchmark import make_plan
 
     changes = _changes(epochs, per_class, classes, dataset, precision, teacher_epochs, store)
