@@ -214,6 +214,20 @@ def _first_bytes(path: Path) -> bytes:
         return file.read(len(ZIP))
 
 
+def printable(text: str) -> str:
+    """A text on one line, without what a terminal would obey; names can come from folders of others."""
+    return "".join(sign if sign.isprintable() else "?" for sign in " ".join(text.split()))
+
+
+def in_markdown(text: str) -> str:
+    r"""The same for a cell or a line of Markdown, where it neither ends a cell nor becomes HTML.
+
+    >>> in_markdown("a|b <img src=x>\x1b[2J")
+    'a\\|b &lt;img src=x>?[2J'
+    """
+    return printable(text).replace("|", "\\|").replace("<", "&lt;")
+
+
 def speak_anywhere() -> None:
     """Print a replacement for each sign that the encoding of the output lacks, as cp1252 of older Windows does."""
     codecs.register_error("kcd_teach", _instead)

@@ -1,5 +1,6 @@
 """What is refused at the door, and what a result says about where it was computed."""
 
+import os
 import zipfile
 
 import numpy as np
@@ -8,12 +9,14 @@ import torch
 
 from kcd_teach import Recipe, distill
 from kcd_teach import datasets as module
+from kcd_teach._files import in_markdown, printable
 from kcd_teach.benchmark import Scale
 from kcd_teach.condensation.value import cost_aware_score, rank
 from kcd_teach.datasets import read_npz
 from kcd_teach.distillers.crd import noise_contrast
 from kcd_teach.recipe import Engine
 from kcd_teach.views import NegativePool
+from tests.campaign import BAD, campaign
 from tests.tiny import tiny_dataset, tiny_networks
 
 LABELS = torch.tensor([0, 0, 1, 1])
@@ -82,3 +85,15 @@ def test_the_place_names_instructions_and_threads(monkeypatch):
     assert f"{torch.get_num_threads()} thread" in Engine("cpu").place
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "avx2")
     assert "oneDNN up to AVX2" in Engine("cpu").place
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_short_campaign_finds_nothing():
+    """The long one is ``python -m tests.campaign``."""
+    table = campaign(flips=25, truncations=8, kills=3, seconds=60, seed=1)
+    assert {what: counts for what, counts in table.items() if counts.keys() & set(BAD)} == {}
+
+
+def test_names_from_a_foreign_folder_are_harmless_in_a_table_and_in_a_terminal():
+    assert in_markdown("a|b <img src=x>\n\x1b[2J\u202e") == r"a\|b &lt;img src=x> ?[2J?"
+    assert printable("W40-2>W16-2 ±") == "W40-2>W16-2 ±"
