@@ -107,7 +107,7 @@ def plot(
         out = Path(f"{what}{of}.png")
     drawn = picture(prepared, store, what, pair, row)
     drawn.save(out)
-    typer.echo(f"wrote {out}: {drawn.reading}")
+    typer.echo(f"wrote {out}: {drawn.reading} {drawn.numbers}")
 
 
 app = typer.Typer(
@@ -466,6 +466,33 @@ def _run(
         typer.echo(f"not stored: {name}: {error}", err=True)
     if outcome.diverged:
         raise typer.Exit(1)
+
+
+@app.command()
+@plainly
+def grade(
+    folder: Annotated[Path, typer.Argument(help="Learners' notebooks, under any names, a subfolder for each or not.")],
+    csv: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="File to write the table to as well, for a spreadsheet."),
+    ] = None,
+    limit: Annotated[float, typer.Option(help="Seconds that a single answer may take.")] = 20.0,
+) -> None:
+    """Say which exercises are solved in a folder of learners' notebooks: right, not yet, not tried, or cannot run.
+
+    This runs code that learners wrote. Of every notebook it takes only the functions in the cells of the exercises, and
+    runs them in a process of their own with a time limit. They are no more protected than that: what these functions do to
+    files, memory or network is not prevented. Use an account or a container of its own for notebooks that you do not trust.
+    """
+    from kcd_teach._files import written_whole
+    from kcd_teach.lessons import grading
+
+    grades = grading.grade(folder, limit)
+    typer.echo(grades.text())
+    if csv is not None:
+        with written_whole(csv) as file:
+            file.write(grades.csv().encode())
+        typer.echo(f"wrote {csv}")
 
 
 app.command()(table)

@@ -335,12 +335,17 @@ def predict(
 
 def accuracy(model: nn.Module, dataset: Dataset, precision: str = "float32") -> float:
     """Share of the test images that a network gets right, 0 .. 1."""
-    right = predict(model, dataset, dataset.test_images, precision=precision).argmax(dim=1) == dataset.test_labels
+    right = _right(model, dataset, precision)
     return right.double().mean().item()
 
 
 def class_accuracy(model: nn.Module, dataset: Dataset, precision: str = "float32") -> list[float | None]:
     """Share of the test images of every class that a network gets right, 0 .. 1; None for a class without any."""
-    right = predict(model, dataset, dataset.test_images, precision=precision).argmax(dim=1) == dataset.test_labels
+    right = _right(model, dataset, precision)
     by_class = [right[dataset.test_labels == label].double() for label in range(len(dataset.classes))]
     return [of_class.mean().item() if len(of_class) else None for of_class in by_class]
+
+
+def _right(model: nn.Module, dataset: Dataset, precision: str) -> Tensor:
+    """Which test images a network gets right, bool [M]."""
+    return predict(model, dataset, dataset.test_images, precision=precision).argmax(dim=1) == dataset.test_labels
