@@ -10,7 +10,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from kcd_teach._checks import check_choice
-from kcd_teach._files import speak_anywhere
+from kcd_teach._files import printable, speak_anywhere
 
 Folder = Annotated[
     Path, typer.Option(help="Where results, students, teachers and checkpoints are kept.", readable=False)
@@ -25,7 +25,7 @@ def plainly(command: Callable[..., None]) -> Callable[..., None]:
         speak_anywhere()
         try:
             with warnings.catch_warnings():
-                warnings.showwarning = lambda message, *_: typer.echo(f"warning: {message}", err=True)
+                warnings.showwarning = lambda message, *_: typer.echo(f"warning: {printable(str(message))}", err=True)
                 command(*arguments, **settings)
         except typer.Exit:  # a RuntimeError, and an exit code that was meant
             raise
@@ -33,7 +33,7 @@ def plainly(command: Callable[..., None]) -> Callable[..., None]:
             typer.echo("stopped; the same command goes on from here", err=True)
             raise typer.Exit(130) from stopped
         except (ValueError, TypeError, OSError, RuntimeError, MemoryError, ArithmeticError, ImportError) as error:
-            typer.echo(f"error: {' '.join(str(error).split()) or type(error).__name__}", err=True)
+            typer.echo(f"error: {printable(str(error)) or type(error).__name__}", err=True)
             raise typer.Exit(2) from error
 
     return wrapped
@@ -398,7 +398,7 @@ def distill(
     data: Data = None,
     device: Device = None,
 ) -> None:
-    """Train one student: a single cell and seed of the table. The plan of the folder stays as it is."""
+    """Train one student, on one thread as bench does: a single cell and seed of the table. The folder's plan stays."""
     from kcd_teach.benchmark import make_plan
 
     changes = _changes(epochs, per_class, classes, dataset, precision, teacher_epochs, store)
@@ -453,7 +453,8 @@ def _run(
     """Carry out a plan and print its table; what diverged ends in exit code 1."""
     from kcd_teach.benchmark import Store, make_table, run_plan
 
-    outcome = run_plan(plan, folder, root=data, device=device, checkpoints=checkpoints, announce=typer.echo, **settings)
+    settings["announce"] = lambda text: typer.echo(printable(text))
+    outcome = run_plan(plan, folder, root=data, device=device, checkpoints=checkpoints, **settings)
     typer.echo(make_table(outcome.prepared, store := Store(folder)).markdown())
     students = store.students()
     kept = [students[unit.key] for unit in outcome.prepared.units() if unit.key in students]

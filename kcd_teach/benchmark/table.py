@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from kcd_teach._files import in_markdown
 from kcd_teach.benchmark.curves import last_accuracies, runs_of
 from kcd_teach.benchmark.plan import Prepared
 from kcd_teach.benchmark.published import (
@@ -198,13 +199,13 @@ class BenchmarkTable:
 
     def markdown(self) -> str:
         """The table as the poster has it, each cell with the published number above ours, and the notes below."""
-        pairs = [pair.name for pair in self.prepared.plan.pairs]
+        pairs = [in_markdown(pair.name) for pair in self.prepared.plan.pairs]
         head = ["| Method | " + " | ".join(pairs) + " |", "| --- |" + " --- |" * len(pairs)]
         lines = ["| Teacher | " + " | ".join(self._teacher(pair.teacher) for pair in self.prepared.plan.pairs) + " |"]
         for row, cells in self.cells.items():
-            name = row + lettered(self.of_row(row))
+            name = in_markdown(row) + lettered(self.of_row(row))
             lines.append(f"| {name} | " + " | ".join(_text(cell) for cell in cells.values()) + " |")
-        return "\n".join([*head, *lines, "", *self.notes(), ""])
+        return "\n".join([*head, *lines, "", *map(in_markdown, self.notes()), ""])
 
     def styled(self) -> "Table":
         """The table for a notebook: ours large, published and gain small below it; what was not run is hatched."""
