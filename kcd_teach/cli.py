@@ -192,7 +192,18 @@ PerClass = Annotated[
     typer.Option(help="Only the first training images of every class, if not those of the scale."),
 ]
 Classes = Annotated[Optional[int], typer.Option(help="Only the first classes.")]  # noqa: UP045
-DataSet = Annotated[Optional[str], typer.Option("--dataset", help="Images, if not those of the scale.")]  # noqa: UP045
+DataSet = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--dataset",
+        help="Images, if not those of the scale: a name of kcd-teach list, or a folder that has one for each class, or "
+        "train and test folders of them.",
+    ),
+]
+ImageSide = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--side", help="Pixels to which images are resized, if not those of the scale; 32 for a folder's."),
+]
 TeacherEpochs = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option(
@@ -233,6 +244,7 @@ def _changes(
     per_class: int | None,
     classes: int | None,
     dataset: str | None,
+    side: int | None,
     precision: str | None,
     teacher_epochs: int | None,
     store: str | None,
@@ -285,6 +297,7 @@ def doctor(
     per_class: PerClass = None,
     classes: Classes = None,
     dataset: DataSet = None,
+    side: ImageSide = None,
     precision: Precision = None,
     teacher_epochs: TeacherEpochs = None,
     store: CacheOption = None,
@@ -297,7 +310,7 @@ def doctor(
     """Say whether this machine is ready for a plan: device, memory, data, disk, teachers, and how long it takes."""
     from kcd_teach.benchmark import examine
 
-    changes = _changes(epochs, per_class, classes, dataset, precision, teacher_epochs, store)
+    changes = _changes(epochs, per_class, classes, dataset, side, precision, teacher_epochs, store)
     wanted = _plan(folder, plan, pair, row, seeds, scale, changes)
     fine = True
     for finding in examine(
@@ -327,6 +340,7 @@ def train_teacher(
     per_class: PerClass = None,
     classes: Classes = None,
     dataset: DataSet = None,
+    side: ImageSide = None,
     precision: Precision = None,
     data: Data = None,
     device: Device = None,
@@ -337,8 +351,9 @@ def train_teacher(
     from kcd_teach.benchmark.runner import Bar, device_here
 
     changed = _scale(
-        scale, teacher_epochs=epochs, per_class=per_class, classes=classes, dataset=dataset, precision=precision
-    )
+        scale, teacher_epochs=epochs, per_class=per_class, classes=classes, dataset=dataset, side=side,
+        precision=precision,
+    )  # fmt: skip
     teacher = train(network, changed, Store(folder), seed=seed, root=data, device=device_here(device), watch=Bar(0))
     if teacher is None:
         raise RuntimeError(f"another process is training {network} in {folder}; wait for it")
@@ -361,6 +376,7 @@ def bench(
     per_class: PerClass = None,
     classes: Classes = None,
     dataset: DataSet = None,
+    side: ImageSide = None,
     precision: Precision = None,
     teacher_epochs: TeacherEpochs = None,
     store: CacheOption = None,
@@ -374,7 +390,7 @@ def bench(
 
     A folder remembers its plan: an option that is not given stays as it was there, and without any that plan goes on.
     """
-    changes = _changes(epochs, per_class, classes, dataset, precision, teacher_epochs, store)
+    changes = _changes(epochs, per_class, classes, dataset, side, precision, teacher_epochs, store)
     wanted = _plan(folder, plan, pair, row, seeds, scale, changes)
     _run(wanted, folder, _files(checkpoint), data, device, **_engine(engine, workers, address, per_gpu))
 
@@ -392,6 +408,7 @@ def distill(
     per_class: PerClass = None,
     classes: Classes = None,
     dataset: DataSet = None,
+    side: ImageSide = None,
     precision: Precision = None,
     teacher_epochs: TeacherEpochs = None,
     store: CacheOption = None,
@@ -401,7 +418,7 @@ def distill(
     """Train one student: a single cell and seed of the table. The plan of the folder stays as it is."""
     from kcd_teach.benchmark import make_plan
 
-    changes = _changes(epochs, per_class, classes, dataset, precision, teacher_epochs, store)
+    changes = _changes(epochs, per_class, classes, dataset, side, precision, teacher_epochs, store)
     wanted = make_plan([pair], [row], [seed], _scale(scale, **changes))
     _run(wanted, folder, _files(checkpoint), data, device, remember=False)
 

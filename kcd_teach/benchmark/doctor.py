@@ -312,7 +312,15 @@ def _device(device: str, scale: Scale) -> Finding:
 
 def _data(dataset: Dataset, scale: Scale) -> Finding:
     checked = "; all images and labels as published" if scale.dataset == "cifar100" else ""
-    return Finding("data", f"{dataset!r}{checked}")
+    counts = torch.bincount(dataset.train_labels.cpu(), minlength=len(dataset.classes))
+    few, many = int(counts.argmin()), int(counts.argmax())
+    uneven = (
+        f"; from {int(counts[few])} training images of {dataset.classes[few]!r} to {int(counts[many])} of "
+        f"{dataset.classes[many]!r}"
+        if counts[few] < counts[many]
+        else ""
+    )
+    return Finding("data", f"{dataset!r}{checked}{uneven}{dataset.origin and f'; {dataset.origin}'}")
 
 
 def _room(plan: Plan, dataset: Dataset, folder: Path, workers: int) -> Finding:
