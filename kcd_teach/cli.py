@@ -157,7 +157,8 @@ Pairs = Annotated[
     Optional[list[str]],  # noqa: UP045  typer reads it
     typer.Option(
         "--pair",
-        help="Column of the table, as 'V13>V8', or 'TEACHER>STUDENT'; repeatable; all of them by 'all', as by default.",
+        help="Column of the table, as V13:V8 (or 'V13>V8', in quotes), or TEACHER:STUDENT; repeatable; all of them by "
+        "'all', as by default. A network of your own is package.module:function, as 'my.nets:teacher>resnet20'.",
     ),
 ]
 Rows = Annotated[
@@ -332,7 +333,7 @@ def doctor(
 @app.command("train-teacher")
 @plainly
 def train_teacher(
-    network: Annotated[str, typer.Argument(help="Its name, as resnet56 or vgg13.")],
+    network: Annotated[str, typer.Argument(help="Its name, as resnet56, or package.module:function.")],
     scale: ScaleName = "small",
     folder: Folder = Path("runs"),
     seed: Annotated[int, typer.Option(help="Of weights, order and views.")] = 0,
@@ -398,7 +399,7 @@ def bench(
 @app.command()
 @plainly
 def distill(
-    pair: Annotated[str, typer.Option(help="As 'V13>V8', or 'TEACHER>STUDENT'.")],
+    pair: Annotated[str, typer.Option(help="As V13:V8 (or 'V13>V8', in quotes), or TEACHER:STUDENT.")],
     row: Annotated[str, typer.Option(help="As KD, KC-CRD, KC-KD@released.")] = "KC-KD",
     seed: Annotated[int, typer.Option(help="Of weights, order, views and selection.")] = 0,
     scale: ScaleName = "small",

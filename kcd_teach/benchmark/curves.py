@@ -8,7 +8,7 @@ from torch import Tensor
 from kcd_teach._checks import check_choice
 from kcd_teach.benchmark.plan import Prepared
 from kcd_teach.benchmark.runs import unpack_ids
-from kcd_teach.benchmark.settings import VARIANTS, Pair, Row
+from kcd_teach.benchmark.settings import VARIANTS, Pair, Row, with_arrow
 from kcd_teach.benchmark.store import Record, Store
 from kcd_teach.condensation.schedule import event_epochs
 from kcd_teach.training import Distillation, EpochReport
@@ -28,6 +28,7 @@ def find_pair_of(prepared: Prepared, name: str | None = None) -> Pair:
     pairs = prepared.plan.pairs
     if name is None:
         return pairs[0]
+    name = with_arrow(name)
     known = {text.casefold(): pair for pair in pairs for text in (pair.name, f"{pair.teacher}>{pair.student}")}
     if name.casefold() not in known:
         check_choice("pair", name, [pair.name for pair in pairs])

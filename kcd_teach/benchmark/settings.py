@@ -19,7 +19,7 @@ from kcd_teach.condensation.value import VALUES, find_value
 from kcd_teach.datasets import DATASETS, SIZE, Dataset, dataset_file, folder_of, list_datasets, load_dataset
 from kcd_teach.distillers import Distiller, distiller_class, list_distillers, title_of
 from kcd_teach.knowledge import STORES
-from kcd_teach.models import list_models
+from kcd_teach.models import check_network, list_models
 from kcd_teach.recipe import PRECISIONS, Recipe
 
 RATE, LOW_RATE = 0.05, 0.01
@@ -75,7 +75,9 @@ PAIRS = tuple(Pair(name, *(_SHORT[network] for network in name.split(">"))) for 
 
 
 def find_pair(name: str) -> Pair:
-    """A pair by its name in the table, or any two networks as ``TEACHER>STUDENT``.
+    """A pair by its name in the table, or any two networks as ``TEACHER>STUDENT``; ``V13:V8`` is the same as ``V13>V8``.
+
+    A network that is named ``package.module:function`` is imported when it is first made, and not here.
 
     Raises:
         ValueError: neither; the message has the nearest name.
@@ -85,14 +87,25 @@ def find_pair(name: str) -> Pair:
     """
     known = {pair.name.casefold(): pair for pair in PAIRS}
     known |= {f"{pair.teacher}>{pair.student}".casefold(): pair for pair in PAIRS}
+    name = with_arrow(name)
     teacher, arrow, student = name.partition(">")
-    if name.casefold() not in known and arrow and (teacher in list_models() or student in list_models()):
-        check_choice("pair's teacher", teacher, list_models())
-        check_choice("pair's student", student, list_models())
+    if name.casefold() not in known and arrow and any(":" in x or x in list_models() for x in (teacher, student)):
+        for role, network in (("teacher", teacher), ("student", student)):
+            if ":" not in network:
+                check_network(f"pair's {role}", network)
         return Pair(name, teacher, student)
     if name.casefold() not in known:
         check_choice("pair", name, [pair.name for pair in PAIRS])
     return known[name.casefold()]
+
+
+def with_arrow(pair: str) -> str:
+    """The name of a pair with ``>``, for which a shell wants quotes, in the place of ``:``, for which it does not.
+
+    >>> with_arrow("V13:V8"), with_arrow("my.nets:teacher>resnet20")
+    ('V13>V8', 'my.nets:teacher>resnet20')
+    """
+    return pair if ">" in pair else pair.replace(":", ">", 1)
 
 
 TITLES = {
