@@ -2,6 +2,11 @@
 
 import dataclasses
 import functools
+import os
+import platform
+import shutil
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +44,7 @@ def plainly(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-FORMATS = ("markdown", "csv")
+FORMATS = ("markdown", "csv", "plain")
 
 
 def _opened(folder: Path) -> tuple[Any, Any]:
@@ -55,22 +60,103 @@ def _opened(folder: Path) -> tuple[Any, Any]:
 @plainly
 def table(
     folder: Folder = Path("runs"),
-    as_: Annotated[str, typer.Option("--as", help="markdown or csv.")] = "markdown",
+    as_: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--as", help="markdown, csv or plain; by default plain on a terminal, and markdown elsewhere."),
+    ] = None,
     out: Annotated[Optional[Path], typer.Option(help="File to write; printed by default.")] = None,  # noqa: UP045
 ) -> None:
     """Show the published table beside the runs of a folder, finished or not."""
     from kcd_teach._files import written_whole
     from kcd_teach.benchmark import make_table
 
-    check_choice("as", as_, FORMATS)
-    made = make_table(*_opened(folder))
-    text = made.csv() if as_ == "csv" else made.markdown()
+    if as_ is not None:
+        check_choice("as", as_, FORMATS)
+    text = _formatted(make_table(*_opened(folder)), as_ or ("markdown" if out is not None else None))
     if out is None:
         typer.echo(text)
         return
     with written_whole(out) as file:
         file.write(text.encode())
     typer.echo(f"wrote {out}")
+
+
+def _formatted(table: Any, as_: str | None = None) -> str:
+    """A table as text; for a terminal if there is one and nothing else is wanted."""
+    if as_ is None:
+        as_ = "plain" if sys.stdout.isatty() else "markdown"
+    return str({"csv": table.csv, "markdown": table.markdown}.get(as_, lambda: table.plain(_width()))())
+
+
+def _width() -> int:
+    """Columns of the terminal, or room for all where there is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 200
+
+
+MARKS = {"done": ("#", "green"), "running": (">", "yellow"), "missing": (".", "dim")}
+"""How a run is shown in the grid of its folder, and in which colour on a terminal."""
+
+
+@plainly
+def status(folder: Annotated[Path, typer.Argument(help="A folder of runs.")] = Path("runs")) -> None:
+    """Show what is done, running and missing of a folder's plan: a sign for each seed of each cell."""
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from kcd_teach.benchmark.curves import states
+    from kcd_teach.benchmark.runner import spoken
+
+    prepared, store = _opened(folder)
+    found = states(prepared, store)
+    pairs = [pair.name for pair in prepared.plan.pairs]
+    grid = Table("", *pairs, box=SIMPLE, title=f"# done   > running   . missing, a sign for each seed; {folder}")
+    for row, cells in found.items():
+        signs = [Text.assemble(*(MARKS[state] for state in cells[pair].values())) for pair in pairs]
+        grid.add_row(row, *signs)
+    console = Console(width=_width(), highlight=False)
+    console.print(grid)
+    every = [state for cells in found.values() for seeds in cells.values() for state in seeds.values()]
+    counts = ", ".join(f"{every.count(state)} {state}" for state in MARKS)
+    typer.echo(
+        f"{len(every)} runs: {counts}; {len(prepared.teachers)} of {len(prepared.plan.teachers)} teachers are ready"
+    )
+    for key, epochs in store.under_way().items():
+        last = epochs[-1]
+        left = spoken((last["epochs"] - last["epoch"]) * last["seconds"] / last["epoch"])
+        how = f"about {left} more" if store.is_claimed(key) else "stopped; kcd-teach bench --folder goes on with it"
+        typer.echo(
+            f"{last['title']}: epoch {last['epoch']} of {last['epochs']}, {100 * last['test_accuracy']:.1f} %; {how}"
+        )
+
+
+@plainly
+def lab(
+    to: Annotated[
+        Path, typer.Option(help="Folder to copy the notebooks to; those that are there already stay as they are.")
+    ] = Path("kcd-course"),
+    browser: Annotated[bool, typer.Option("--open/--only-copy", help="Open JupyterLab on the first notebook.")] = True,
+) -> None:
+    """Copy the course's notebooks into a folder of yours and open JupyterLab on the first of them."""
+    from kcd_teach.notebooks import copy_course
+
+    copied, kept = copy_course(to)
+    typer.echo(f"{copied} notebooks were copied to {to.resolve()}" + (f", {kept} were there already" if kept else ""))
+    if browser:
+        root = ["--allow-root"] if getattr(os, "getuid", int)() == 0 and hasattr(os, "getuid") else []
+        options = ["--ServerApp.ip=127.0.0.1", "--LabApp.default_url=/lab/tree/00_tour.ipynb", *root]
+        raise typer.Exit(subprocess.call([sys.executable, "-m", "jupyterlab", *options], cwd=to))
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        import torch
+
+        from kcd_teach import __version__
+
+        typer.echo(f"kcd_teach {__version__}, torch {torch.__version__}, Python {platform.python_version()}")
+        raise typer.Exit
 
 
 @plainly
@@ -134,6 +220,9 @@ def load(
             "command; repeatable.",
         ),
     ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", help="Say which version this is.", is_eager=True, callback=_say_version)
+    ] = False,
 ) -> None:
     """Load the files that add names to those of this package."""
     from kcd_teach.registry import load_file
@@ -472,7 +561,7 @@ def _run(
     from kcd_teach.benchmark import Store, make_table, run_plan
 
     outcome = run_plan(plan, folder, root=data, device=device, checkpoints=checkpoints, announce=typer.echo, **settings)
-    typer.echo(make_table(outcome.prepared, store := Store(folder)).markdown())
+    typer.echo(_formatted(make_table(outcome.prepared, store := Store(folder))))
     students = store.students()
     kept = [students[unit.key] for unit in outcome.prepared.units() if unit.key in students]
     if len(kept) == 1:
@@ -487,6 +576,8 @@ def _run(
 
 app.command()(table)
 app.command()(plot)
+app.command()(status)
+app.command()(lab)
 
 
 if __name__ == "__main__":

@@ -86,10 +86,13 @@ def finish(title: str, key: str, store: Store, start: Callable[[Path], Distillat
     """
     with repeatably():
         run = _where_it_stopped(key, store, start)
+        about = {"title": title, "epochs": run.recipe.epochs}
+        store.log(key, ({**about, **dataclasses.asdict(report)} for report in run.reports), anew=True)
         watch(title, run)
         while len(run):
             store.keep_previous(key)
-            next(run)
+            report = next(run)
+            store.log(key, [{**about, **dataclasses.asdict(report)}])
             watch(title, run)
     return run
 

@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ Record = dict[str, Any]
 SERIES = ("test_accuracy", "train_loss")
 """What a record holds of every epoch, a list of numbers."""
 
-FOLDERS = ("checkpoints", "students", "teachers", "locks")
+FOLDERS = ("checkpoints", "students", "teachers", "locks", "progress")
 """What a store is divided into."""
 
 PATIENCE = 60.0
@@ -32,7 +32,8 @@ class Store:
     """A folder that any number of processes may work on at the same time.
 
     ``results.jsonl`` holds a line per finished run; ``students/`` and ``teachers/`` trained weights; ``checkpoints/``
-    what is unfinished; ``locks/`` who is at work. A lock ends with its process, however that ends.
+    what is unfinished, and ``progress/`` a line for each of its epochs; ``locks/`` who is at work. A lock ends with its
+    process, however that ends.
 
     Reading changes nothing in it, so that results can be read where nothing can be written.
 
@@ -125,6 +126,35 @@ class Store:
         finally:
             lock.release()
 
+    def is_claimed(self, key: str) -> bool:
+        """True while some process works on a run; where locks cannot be tried, False."""
+        path = self.folder / "locks" / f"{key}.lock"
+        if not path.exists():
+            return False
+        try:
+            with FileLock(path, timeout=0):
+                return False
+        except Timeout:
+            return True
+        except OSError:
+            return False
+
+    def log(self, key: str, lines: Iterable[Record], anew: bool = False) -> None:
+        """Write a line for each epoch of a run at work, for whoever wants to watch it; ``anew`` in the place of all."""
+        path = self.folder / "progress" / f"{key}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w" if anew else "a", encoding="utf-8") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
+
+    def under_way(self) -> dict[str, list[Record]]:
+        """Epochs of unfinished runs by key, as far as they can be read: the last line may be half written."""
+        found: dict[str, list[Record]] = {}
+        for path in sorted((self.folder / "progress").glob("*.jsonl")):
+            with contextlib.suppress(ValueError, OSError):
+                for line in path.read_text(encoding="utf-8").splitlines():
+                    found.setdefault(path.stem, []).append(json.loads(line))
+        return found
+
     def checkpoint(self, key: str) -> Path:
         """The file in which an unfinished run is saved."""
         return self.folder / "checkpoints" / f"{key}.pt"
@@ -171,7 +201,7 @@ class Store:
         """Delete the checkpoints of a run that is stored, and what killed processes left half-written of them."""
         current = self.checkpoint(key)
         _sweep(current.parent, key)
-        for path in (current, _previous(current)):
+        for path in (current, _previous(current), self.folder / "progress" / f"{key}.jsonl"):
             path.unlink(missing_ok=True)
 
 
