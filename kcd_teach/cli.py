@@ -132,6 +132,40 @@ def status(folder: Annotated[Path, typer.Argument(help="A folder of runs.")] = P
 
 
 @plainly
+def tensorboard(
+    folder: Annotated[Path, typer.Argument(help="A folder of runs.")] = Path("runs"),
+    to: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Folder to write to; FOLDER/tensorboard by default."),
+    ] = None,
+) -> None:
+    """Write the curves of a folder's runs, finished or at work, for TensorBoard (pip install tensorboard); repeatable."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ImportError("this needs TensorBoard: pip install tensorboard") from error
+    from kcd_teach.benchmark.curves import QUANTITIES, epoch_curves, under_way
+
+    prepared, store = _opened(folder)
+    to = folder / "tensorboard" if to is None else to
+    runs: dict[str, dict[str, list[float]]] = {}
+    for pair in prepared.plan.pairs:
+        for quantity in QUANTITIES:
+            for found in (epoch_curves, under_way):
+                for row, curves in found(prepared, store, pair.name, quantity).items():
+                    for seed, values in curves.items():
+                        runs.setdefault(f"{pair.name} {row} seed {seed}", {})[quantity] = values
+    for name, of_run in runs.items():
+        with SummaryWriter(
+            str(to / name.replace("/", "-")), purge_step=0
+        ) as writer:  # in the place of what was written
+            for quantity, values in of_run.items():
+                for epoch, value in enumerate(values, start=1):
+                    writer.add_scalar(quantity, value, epoch)
+    typer.echo(f"wrote {len(runs)} runs to {to}; show them with: tensorboard --logdir {to}")
+
+
+@plainly
 def lab(
     to: Annotated[
         Path, typer.Option(help="Folder to copy the notebooks to; those that are there already stay as they are.")
@@ -577,6 +611,7 @@ def _run(
 app.command()(table)
 app.command()(plot)
 app.command()(status)
+app.command()(tensorboard)
 app.command()(lab)
 
 

@@ -153,3 +153,22 @@ def test_progress_is_a_line_for_each_epoch(tmp_path):
     run_plan(tiny_plan(("Student",)), tmp_path, watch=watch, quiet=True, announce=lambda text: None)
     assert [len(found) for found in lines] == [0, 1, 2, 3]
     assert lines[-1][-1].keys() >= {"title", "epochs", "epoch", "test_accuracy", "train_loss", "active", "seconds"}
+
+
+def test_tensorboard_shows_finished_runs_and_those_at_work(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    def watch(title, run):
+        if "KD" in title and run.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(tiny_plan(("Student", "KD")), tmp_path, watch=watch, quiet=True, announce=lambda text: None)
+    for _ in range(2):
+        assert "wrote 2 runs" in call("tensorboard", tmp_path)
+    for row, epochs in (("Student", 3), ("KD", 2)):
+        events = EventAccumulator(str(tmp_path / "tensorboard" / f"{TINY_PAIR} {row} seed 0"))
+        events.Reload()
+        assert {"test_accuracy", "train_loss"} <= set(events.Tags()["scalars"])
+        assert [event.step for event in events.Scalars("test_accuracy")] == list(range(1, epochs + 1))
