@@ -111,12 +111,13 @@ def status(folder: Annotated[Path, typer.Argument(help="A folder of runs.")] = P
     prepared, store = _opened(folder)
     found = states(prepared, store)
     pairs = [pair.name for pair in prepared.plan.pairs]
-    grid = Table("", *pairs, box=SIMPLE, title=f"# done   > running   . missing, a sign for each seed; {folder}")
+    grid = Table("", *pairs, box=SIMPLE)
     for row, cells in found.items():
         signs = [Text.assemble(*(MARKS[state] for state in cells[pair].values())) for pair in pairs]
         grid.add_row(row, *signs)
     console = Console(width=_width(), highlight=False)
     console.print(grid)
+    typer.echo("a sign for each seed: # done, > running, . missing")
     every = [state for cells in found.values() for seeds in cells.values() for state in seeds.values()]
     counts = ", ".join(f"{every.count(state)} {state}" for state in MARKS)
     typer.echo(

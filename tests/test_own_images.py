@@ -220,6 +220,8 @@ def test_a_folder_is_named_wherever_a_name_is(tmp_path, monkeypatch):
     assert fingerprint_of(load_dataset("pets")) == fingerprint_of(Dataset.from_folder(tmp_path / "pets"))
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         load_dataset("./none")
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        Scale("mine", "./none")
     scale = Scale("mine", "pets", side=16, per_class=3)
     assert scale.dataset == str(tmp_path / "pets")
     assert scale.images().train_images.shape == (9, 3, 16, 16)

@@ -409,6 +409,7 @@ class Scale:
         if self.dataset not in list_datasets() and Path(self.dataset).is_dir():
             object.__setattr__(self, "dataset", str(folder_of(self.dataset)))  # whole, for processes in other folders
         elif not Path(self.dataset).is_absolute():  # a plan can be read where its images are not
+            folder_of(self.dataset)  # refuses what looks like a path
             check_choice("dataset", self.dataset, list_datasets())
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("store", self.store, STORES)
