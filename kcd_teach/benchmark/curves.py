@@ -194,7 +194,8 @@ def states(prepared: Prepared, store: Store) -> dict[str, dict[str, dict[int, st
     def state(pair: Pair, row: Row, seed: int) -> str:
         if not prepared.can_name(pair, row):
             return "missing"
-        key = prepared.unit(pair, row, seed).key
+        run = prepared.unit(pair, row, seed)
+        key = run.key
         return "done" if key in records else "running" if store.is_claimed(key) else "missing"
 
     return {
