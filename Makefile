@@ -5,6 +5,8 @@ PY     := $(VENV)/bin/python
 ROOT   := $(if $(filter 0,$(shell id -u)),--allow-root)
 # Tests run side by side in so many processes of one thread each; all tests of a file, and all cells of a notebook, in one.
 WORKERS ?= 2
+# JupyterLab asks newcomers about its news and looks for updates; in this environment it does neither, unless told to.
+QUIET  := {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}
 PYTEST := $(PY) -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 # What KCD is, and the loop that it changes; the longest first, so that no process waits for another.
 HEART  := tests/test_resuming.py tests/test_training.py tests/test_loop_oracle.py tests/condensation \
@@ -16,6 +18,7 @@ help:                              ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1@\2/p' $(MAKEFILE_LIST) | while IFS=@ read -r name text; do printf '%-15s %s\n' "$$name" "$$text"; done
 
 lab: $(VENV)/.lab                  ## set up and open JupyterLab on the first notebook
+	@mkdir -p $(VENV)/etc/jupyter/labconfig && echo '$(QUIET)' > $(VENV)/etc/jupyter/labconfig/default_setting_overrides.json
 	cd notebooks && ../$(PY) -m jupyterlab $(ROOT) --ServerApp.ip=127.0.0.1 --LabApp.default_url=/lab/tree/00_tour.ipynb $(LABFLAGS)
 
 test: lint                         ## set up and run everything: lint, types, unit tests, doctests, notebooks
@@ -39,10 +42,16 @@ bench: $(VENV)/.test               ## measure speed (by hand; prints ratios)
 	$(PY) -m tests.benchmarks.speed
 	$(PY) -m tests.benchmarks.engine
 
-studies: $(VENV)/.test             ## repeat every stored measurement (two to three hours on two cores)
+# The studies on choosing by value, with the value measures and the altered images that their plans name.
+CHOICE := choice-2k choice-10k choice-500 choice-length choice-convnet ranking-2k wrong-labels rare-class duplicates
+OWN    := --with data/results/choice/ranking_measures.py --with data/results/choice/altered_images.py
+
+studies: $(VENV)/.test             ## repeat every stored measurement (half a day on two cores)
 	$(PY) -m kcd_teach.lessons.measurements teacher
 	for study in students students-10k methods engine; do \
 		$(PY) -m kcd_teach.cli bench --plan $$study --folder runs/$$study --workers 2 || exit 1; done
+	for study in $(CHOICE); do \
+		$(PY) -m kcd_teach.cli $(OWN) bench --plan $$study --folder runs/$$study --workers 2 || exit 1; done
 	$(PY) -m kcd_teach.lessons.measurements costs
 	$(PY) -m kcd_teach.lessons.measurements traces
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from kcd_teach._checks import check_choice
-from kcd_teach._files import speak_anywhere
+from kcd_teach._files import printable, speak_anywhere
 
 Folder = Annotated[
     Path, typer.Option(help="Where results, students, teachers and checkpoints are kept.", readable=False)
@@ -30,7 +30,7 @@ def plainly(command: Callable[..., None]) -> Callable[..., None]:
         speak_anywhere()
         try:
             with warnings.catch_warnings():
-                warnings.showwarning = lambda message, *_: typer.echo(f"warning: {message}", err=True)
+                warnings.showwarning = lambda message, *_: typer.echo(f"warning: {printable(str(message))}", err=True)
                 command(*arguments, **settings)
         except typer.Exit:  # a RuntimeError, and an exit code that was meant
             raise
@@ -38,7 +38,7 @@ def plainly(command: Callable[..., None]) -> Callable[..., None]:
             typer.echo("stopped; the same command goes on from here", err=True)
             raise typer.Exit(130) from stopped
         except (ValueError, TypeError, OSError, RuntimeError, MemoryError, ArithmeticError, ImportError) as error:
-            typer.echo(f"error: {' '.join(str(error).split()) or type(error).__name__}", err=True)
+            typer.echo(f"error: {printable(str(error)) or type(error).__name__}", err=True)
             raise typer.Exit(2) from error
 
     return wrapped
@@ -111,10 +111,10 @@ def status(folder: Annotated[Path, typer.Argument(help="A folder of runs.")] = P
     prepared, store = _opened(folder)
     found = states(prepared, store)
     pairs = [pair.name for pair in prepared.plan.pairs]
-    grid = Table("", *pairs, box=SIMPLE)
+    grid = Table("", *map(printable, pairs), box=SIMPLE)
     for row, cells in found.items():
         signs = [Text.assemble(*(MARKS[state] for state in cells[pair].values())) for pair in pairs]
-        grid.add_row(row, *signs)
+        grid.add_row(printable(row), *signs)
     console = Console(width=_width(), highlight=False)
     console.print(grid)
     typer.echo("a sign for each seed: # done, > running, . missing")
@@ -123,13 +123,15 @@ def status(folder: Annotated[Path, typer.Argument(help="A folder of runs.")] = P
     typer.echo(
         f"{len(every)} runs: {counts}; {len(prepared.teachers)} of {len(prepared.plan.teachers)} teachers are ready"
     )
+    stored = store.records()
     for key, epochs in store.under_way().items():
+        if key in stored:  # its process was killed before it could tidy up
+            continue
         last = epochs[-1]
         left = spoken((last["epochs"] - last["epoch"]) * last["seconds"] / last["epoch"])
         how = f"about {left} more" if store.is_claimed(key) else "stopped; kcd-teach bench --folder goes on with it"
-        typer.echo(
-            f"{last['title']}: epoch {last['epoch']} of {last['epochs']}, {100 * last['test_accuracy']:.1f} %; {how}"
-        )
+        reached = f"epoch {last['epoch']} of {last['epochs']}, {100 * last['test_accuracy']:.1f} %"
+        typer.echo(f"{printable(last['title'])}: {reached}; {how}")
 
 
 @plainly
@@ -228,7 +230,7 @@ def plot(
         out = Path(f"{what}{of}.png")
     drawn = picture(prepared, store, what, pair, row)
     drawn.save(out)
-    typer.echo(f"wrote {out}: {drawn.reading}")
+    typer.echo(f"wrote {out}: {drawn.reading} {drawn.numbers}")
 
 
 app = typer.Typer(
@@ -540,7 +542,7 @@ def distill(
     data: Data = None,
     device: Device = None,
 ) -> None:
-    """Train one student: a single cell and seed of the table. The plan of the folder stays as it is."""
+    """Train one student, on one thread as bench does: a single cell and seed of the table. The folder's plan stays."""
     from kcd_teach.benchmark import make_plan
 
     changes = _changes(epochs, per_class, classes, dataset, side, precision, teacher_epochs, store)
@@ -595,7 +597,8 @@ def _run(
     """Carry out a plan and print its table; what diverged ends in exit code 1."""
     from kcd_teach.benchmark import Store, make_table, run_plan
 
-    outcome = run_plan(plan, folder, root=data, device=device, checkpoints=checkpoints, announce=typer.echo, **settings)
+    settings["announce"] = lambda text: typer.echo(printable(text))
+    outcome = run_plan(plan, folder, root=data, device=device, checkpoints=checkpoints, **settings)
     typer.echo(_formatted(make_table(outcome.prepared, store := Store(folder))))
     students = store.students()
     kept = [students[unit.key] for unit in outcome.prepared.units() if unit.key in students]
@@ -607,6 +610,33 @@ def _run(
         typer.echo(f"not stored: {name}: {error}", err=True)
     if outcome.diverged:
         raise typer.Exit(1)
+
+
+@app.command()
+@plainly
+def grade(
+    folder: Annotated[Path, typer.Argument(help="Learners' notebooks, under any names, a subfolder for each or not.")],
+    csv: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="File to write the table to as well, for a spreadsheet."),
+    ] = None,
+    limit: Annotated[float, typer.Option(help="Seconds that a single answer may take.")] = 20.0,
+) -> None:
+    """Say which exercises are solved in a folder of learners' notebooks: right, not yet, not tried, or cannot run.
+
+    This runs code that learners wrote. Of every notebook it takes only the functions in the cells of the exercises, and
+    runs them in a process of their own with a time limit. They are no more protected than that: what these functions do to
+    files, memory or network is not prevented. Use an account or a container of its own for notebooks that you do not trust.
+    """
+    from kcd_teach._files import written_whole
+    from kcd_teach.lessons import grading
+
+    grades = grading.grade(folder, limit)
+    typer.echo(grades.text())
+    if csv is not None:
+        with written_whole(csv) as file:
+            file.write(grades.csv().encode())
+        typer.echo(f"wrote {csv}")
 
 
 app.command()(table)

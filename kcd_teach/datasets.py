@@ -18,10 +18,12 @@ from platformdirs import user_cache_path
 from torch import Tensor
 
 from kcd_teach._checks import check_at_least, check_between, check_choice
-from kcd_teach._files import obstacle, written_whole
+from kcd_teach._files import obstacle, reading, written_whole
 from kcd_teach.registry import Registry, also_decorates
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels", "classes")
+MOST_BYTES = 2**30
+"""Bytes that an ``.npz`` file may unpack to; the largest data set that is read from one, CIFAR-100, has a fifth of it."""
 
 SIZE = 32
 """Pixels to which the images of a folder are resized, if nothing else is said: those of CIFAR-100."""
@@ -654,19 +656,24 @@ def find_data_file(name: str) -> Path:
 
 def read_npz(path: Path, required: tuple[str, ...] = ARRAYS) -> dict[str, np.ndarray]:
     """Read arrays from an ``.npz`` file without ever unpickling; raises ValueError that says what is wrong with it."""
-    if not zipfile.is_zipfile(path):
-        if not path.is_file():
-            raise FileNotFoundError(f"there is no file {path}")
-        if not os.access(path, os.R_OK):
-            raise PermissionError(f"{path} cannot be read by this user")
-        raise ValueError(f"{path} is truncated or not an .npz file; delete it and fetch it again")
-    try:
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}")
+    advice = "delete it and fetch it again"
+    with reading(path, "", advice):
+        if not zipfile.is_zipfile(path) and os.access(path, os.R_OK):
+            raise ValueError(f"{path} is truncated or not an .npz file; {advice}")
+    with reading(path, "", advice), zipfile.ZipFile(path) as whole:
+        if (size := sum(entry.file_size for entry in whole.infolist())) > MOST_BYTES:
+            raise ValueError(f"{path} would take {size / 1e9:.1f} GB of memory, more than any file here; refused")
         with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
-    except Exception as error:  # a damaged file can fail in any way
-        if "Object arrays" in str(error):
-            raise ValueError(f"{path} holds pickled objects, which could run code; refused") from error
-        raise ValueError(f"{path} is damaged ({error}); delete it and fetch it again") from error
+            arrays = {}
+            for key in archive.files:
+                try:
+                    arrays[key] = archive[key]
+                except ValueError as error:
+                    if "Object arrays" in str(error):
+                        raise ValueError(f"{path} holds pickled objects, which could run code; refused") from error
+                    raise
     missing = [key for key in required if key not in arrays]
     if missing:
         raise ValueError(f"{path} lacks {', '.join(missing)}; it holds {', '.join(arrays) or 'nothing'}")

@@ -1,4 +1,4 @@
-"""Tables of all networks and methods for the README, made from the code: ``python -m kcd_teach.zoo``."""
+"""Tables of all networks and methods for ``docs/methods.md``, made from the code: ``python -m kcd_teach.zoo``."""
 
 import importlib
 import inspect
@@ -77,7 +77,7 @@ def method_table() -> str:
 
 
 def section() -> str:
-    """The tables of networks and methods between the marks that the README holds."""
+    """The tables of networks and methods between the marks that the page holds."""
     return f"{BEGIN}\n{network_table()}\n\n{method_table()}\n{END}"
 
 

@@ -5,9 +5,15 @@ So there is one, unless ``KCD_TEACH_TEST_THREADS`` says otherwise, as ``tests/te
 
 import os
 import signal
+import sys
+from importlib.machinery import PathFinder
 
 import pytest
 import torch
+
+from kcd_teach import datasets, distillers, models  # noqa: F401 - so that all registries are there
+from kcd_teach.condensation import value  # noqa: F401
+from kcd_teach.registry import REGISTRIES
 
 THREADS = os.environ.get("KCD_TEACH_TEST_THREADS", "1")
 os.environ["OMP_NUM_THREADS"] = THREADS  # of the processes that tests start
@@ -25,3 +31,15 @@ def interrupts_are_heard():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before if before is not None else signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True)
+def registries_are_as_before(monkeypatch):
+    """What a test registers, and the files that it loads, are forgotten: the next test is another user's process."""
+    for registry in REGISTRIES.values():
+        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if getattr(sys.modules[name], "__file__", None) and "." not in name and PathFinder.find_spec(name) is None:
+            del sys.modules[name]

@@ -242,13 +242,13 @@ def test_plots_of_a_folder_finished_or_not(tmp_path, monkeypatch):
     prepared, store = filled(tmp_path / "runs")
     prepared.save(store)
     said = call("plot")
-    assert said.startswith("wrote curves-W40-2-W40-1.png: After the last epoch")
+    assert said.startswith("wrote curves-W40-2-W40-1.png: KC-KD ends highest, at ")
     assert "Not run yet: Student, ReviewKD." in said
     assert "-R50-V8.png: Not run yet: Student, KD" in call("plot", "--what", "cost", "--pair", "r50>v8")
     said = call("plot", "--what", "ablations", "--out", "a.svg")
-    assert (
-        said
-        == "wrote a.svg: KC-KD against each row, in points: not to be told apart by these runs: KD (+1.50 ± 6.35, n = 2).\n"
+    assert said == (
+        "wrote a.svg: KD lies within the noise of KC-KD. KC-KD minus each row. Points, mean ± 95 % interval: KD +1.50 ± "
+        "6.35 (n = 2).\n"
     )
     assert "2 of 8 cells were run" in call("plot", "--what", "table")
     assert "2 of 4 cells were run" in call("plot", "--what", "table", "--pair", "W40-2>W40-1", "--out", "b.pdf")

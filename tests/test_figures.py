@@ -31,6 +31,10 @@ CELLS = {
 }
 
 PICTURES = {
+    "distillation": figures.distillation,
+    "feedback_loop": figures.feedback_loop,
+    "one_event": figures.one_event,
+    "one_event of another size": lambda: figures.one_event(9, 6, 12),
     "run_curves": lambda: figures.run_curves(
         RUNS, "title", epochs=3, ends={"KC-KD": [1, 2]}, running={"KC-KD": {1: [30.0, 45.0]}, "KD": {1: [1.0]}}
     ),
@@ -58,12 +62,20 @@ PICTURES = {
     "accuracy_against_cost": lambda: figures.accuracy_against_cost(
         {"KD": {1.0: TABLE["one"], 0.8: TABLE["two"]}}, "title"
     ),
+    "accuracy_against_cost with levels": lambda: figures.accuracy_against_cost(
+        {"KD": {1.0: TABLE["one"], 0.8: TABLE["two"]}}, "title", {"teacher": 90.0}
+    ),
     "learning_curves": lambda: figures.learning_curves({"run": [10.0, 20.0]}, {"run": "kept"}, "it rises", "title"),
     "image_rows": lambda: figures.image_rows({"row": IMAGES}, {"row": ["x"] * 6}, "six images", "title"),
     "labelled_rows": lambda: figures.labelled_rows(
         tiny_dataset(), {"first": range(3), "some": np.array([5, 1])}, "five images", "title", {"first": "kept"}
     ),
-    "agreement": lambda: figures.agreement({"a": VALUES, "b": VALUES**2, "c": -VALUES}, "title"),
+    "agreement_by_epoch": lambda: figures.agreement_by_epoch(
+        VALUES.reshape(3, 100), {"a": VALUES[200:], "b": -VALUES[200:]}, "title"
+    ),
+    "overlaps": lambda: figures.overlaps(
+        {"most": {"a": [40.0, 50.0], "b": [80.0]}, "least": {"a": [90.0], "b": [95.0]}}, 10.0, "title", "a tenth"
+    ),
     "scatter": lambda: figures.scatter(VALUES, VALUES**2, "x", "y", "title", {"some": np.array([1, 2])}),
 }
 
@@ -85,24 +97,58 @@ def test_picture_has_image_alternative_text_and_reading(name, tmp_path):
 
 
 def test_the_same_data_give_the_same_words():
-    first, second = (figures.agreement({"a": VALUES, "b": VALUES**2, "c": -VALUES}, "title") for _ in range(2))
+    first, second = (PICTURES["agreement_by_epoch"]() for _ in range(2))
     assert first._repr_mimebundle_()["text/plain"] == second._repr_mimebundle_()["text/plain"]
 
 
-def test_reading_follows_the_data():
-    better = {"one": TABLE["one"], "two": {seed: value + 1 for seed, value in TABLE["one"].items()}}
-    assert (
-        "ahead by more than the noise"
-        in figures.differences_to({**better, "two": {0: 81.0, 1: 82.1, 2: 82.9}}, "one", "").reading
+def test_the_student_comes_to_agree_with_the_nearest_list():
+    picture = PICTURES["agreement_by_epoch"]()
+    assert "that of a the rank correlation goes from" in picture.reading
+    assert picture.reading.endswith("to 1.00 in epoch 3.")
+    assert picture.numbers.endswith(" to -1.00.")
+
+
+def test_overlaps_are_said_beside_chance():
+    picture = PICTURES["overlaps"]()
+    assert picture.reading == (
+        "Two sets share 45 to 80 % of most and 90 to 95 % of least, where two random sets would share 10 %."
     )
-    noisy = {**better, "two": {0: 79.0, 1: 83.0, 2: 82.0}}
-    assert "not to be told apart by these runs: two" in figures.differences_to(noisy, "one", "").reading
+    assert picture.numbers == "most: a 45 %, b 80 %; least: a 90 %, b 95 %."
+
+
+def test_reading_follows_the_data():
+    better = figures.differences_to({"one": TABLE["one"], "two": {0: 81.0, 1: 82.1, 2: 82.9}}, "one", "")
+    assert better.reading == "Two reached more than one."
+    assert better.numbers == "Points, mean ± 95 % interval: two +1.00 ± 0.25 (n = 3)."
+    noisy = figures.differences_to({"one": TABLE["one"], "two": {0: 79.0, 1: 83.0, 2: 82.0}}, "one", "")
+    assert noisy.reading == "Two lies within the noise of one."
+    assert noisy.numbers in noisy._repr_mimebundle_()["text/plain"]
+
+
+def test_the_lowest_cost_is_compared_with_full_kd():
+    families = {
+        "KD": {1.0: {0: 80.0, 1: 81.0, 2: 82.0}, 0.6: {0: 77.0, 1: 78.1, 2: 78.9}},
+        "KC-KD": {0.6: {0: 80.1, 1: 80.8, 2: 82.1}},
+    }
+    said = figures.accuracy_against_cost(families, "").reading
+    assert said == (
+        "At 60 % of the cost, KD with fewer epochs is 3.0 points behind and KC-KD cannot be told apart from full KD."
+    )
+    families["random subset"] = {0.5: {0: 77.0, 1: 78.1, 2: 78.9}}
+    assert figures.accuracy_against_cost(families, "").reading == (
+        f"At 50 % of the cost, random subset is 3.0 points behind; {said[0].lower()}{said[1:]}"
+    )
+    alone = figures.accuracy_against_cost({"KC-KD": families["KC-KD"]}, "").reading
+    assert alone == "The cheapest runs cost 60 % (KC-KD) of KD."
 
 
 def test_curves_say_what_is_finished_under_way_and_missing():
-    reading = PICTURES["run_curves"]().reading
-    assert "interval: Student 40.00 (n = 1); KD 51.00 ± 12.71 (n = 2)." in reading
-    assert reading.endswith("Under way: KC-KD seed 1, epoch 2 of 3, 45.00.")  # the second seed of KD is finished
+    picture = PICTURES["run_curves"]()
+    assert picture.numbers.endswith("interval: Student 40.00 (n = 1); KD 51.00 ± 12.71 (n = 2).")
+    assert picture.reading.startswith("KD ends highest, at 51.00.")
+    assert picture.reading.endswith(
+        "Under way: KC-KD seed 1, epoch 2 of 3, 45.00."
+    )  # the second seed of KD is finished
     assert "Under way: teacher V seed 0, epoch 1 of 3, 30.00." in PICTURES["run_curves of a teacher"]().reading
     assert PICTURES["run_curves of nothing"]().reading == "Not run yet: KD, KC-KD."
 
@@ -122,10 +168,10 @@ def test_a_panel_per_row_holds_its_runs_and_the_ends_of_its_stages():
 
 def test_cost_is_said_beside_accuracy_and_names_do_not_cover_each_other():
     picture = PICTURES["cost_accuracy"]()
-    assert "KD 81.00 ± 2.48 (n = 3) at 100 %; KC-KD 84.17 ± 2.59 (n = 3) at 85 %" in picture.reading
-    assert picture.reading.endswith(
-        "KD@short 79.00 (n = 1) at 85 %. Marks of one cost stand a little apart. Not run yet: CRD."
-    )
+    said = "KC-KD has the highest mean, 84.17 %, at 85 % of a plain row's cost. Not run yet: CRD."
+    assert picture.reading == said
+    assert "KD 81.00 ± 2.48 (n = 3) at 100 %; KC-KD 84.17 ± 2.59 (n = 3) at 85 %" in picture.numbers
+    assert picture.numbers.endswith("KD@short 79.00 (n = 1) at 85 %. Marks of one cost stand a little apart.")
     names = {text.get_text(): text for text in picture.figure.axes[0].texts}
     assert {"KD", "KC-KD", "KD@short"} < names.keys()
     renderer = FigureCanvasAgg(picture.figure).get_renderer()
@@ -135,15 +181,16 @@ def test_cost_is_said_beside_accuracy_and_names_do_not_cover_each_other():
 
 
 def test_an_ablation_within_the_noise_is_called_that():
-    reading = PICTURES["ablation_differences"]().reading
-    assert "KC-KD against each row, in points: ahead by more than the noise: KD (+1.00 ± 0.25, n = 3);" in reading
-    assert "told apart by these runs: KC-KD@random (+0.00 ± 6.35, n = 2), KD@short (+2.00, n = 1)." in reading
-    assert reading.endswith("Not run yet: KC-KD@released.")
+    picture = PICTURES["ablation_differences"]()
+    assert picture.reading == "KD fell behind KC-KD; KC-KD@random and KD@short lie within the noise of KC-KD."
+    assert "KC-KD minus each row." in picture.numbers
+    assert "KD +1.00 ± 0.25 (n = 3); KC-KD@random +0.00 ± 6.35 (n = 2); KD@short +2.00 (n = 1)" in picture.numbers
+    assert picture.numbers.endswith("Not run yet: KC-KD@released.")
 
 
 def test_ours_stand_beside_the_published_only_where_they_may():
     picture = PICTURES["published_beside_ours"]()
-    assert "1 of 4 cells were run. Ours minus published, in points: -1.00 on average over 1 cells" in picture.reading
+    assert "1 of 4 cells were run. Ours minus published, in points: -1.00 for " in picture.reading
     said = [text.get_text() for axes in picture.figure.axes for text in axes.texts]
     assert said == ["no run yet"] * 3
     apart = PICTURES["published_beside_ours at another scale"]()
@@ -192,7 +239,7 @@ def test_a_wide_table_scrolls_and_shows_what_is_empty():
 
 def test_drawing_leaves_the_settings_of_matplotlib_alone():
     before = dict(mpl.rcParams)
-    PICTURES["agreement"]()
+    PICTURES["agreement_by_epoch"]()
     assert dict(mpl.rcParams) == before
 
 

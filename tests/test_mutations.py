@@ -93,7 +93,7 @@ LOOP_FAULTS: dict[str, tuple[str, ...]] = {
         "KC-KD, paper", "ranking[start:kept], ranking[kept : kept + length]",
         "ranking[start:kept], ranking[kept : kept + length].flip(0)",
     ),
-    "the frequency does not count": ("KC-KD, paper", "frequency.double().pow(alpha)", "frequency.double().pow(0)"),
+    "the frequency does not count": ("KC-KD, paper", "times.pow(alpha)", "frequency.double().pow(0)"),
     "only the last entropy counts": (
         "KC-KD, paper", "self.mean[ids] += (values.double() - self.mean[ids]) / self.frequency[ids]",
         "self.mean[ids] = values.double()",
@@ -181,7 +181,7 @@ RECORD_FAULTS: dict[str, tuple[str, str, int, str, str, str]] = {
         SMALL, "KC-CRD", 3, "width), seed=unit.seed,", "width), seed=0,", "runs.py",
     ),
     "a negative too few": (SMALL, "KC-CRD", 3, "negatives_of(self.num_samples),", "negatives_of(self.num_samples) - 1,", "runs.py"),
-    "nothing is condensed": (SMALL, "KC-KD", 3, "**settings) if settings else None", "**settings) if 0 else None", "runs.py"),
+    "nothing is condensed": (SMALL, "KC-KD", 3, "return Condenser(num_samples, **settings)", "return None", "settings.py"),
     "three stages for six": (SMALL, "KC-KD", 3, "stages = min(STAGES, epochs)", "stages = min(3, epochs)", "settings.py"),
     "variants are ignored": (SMALL, "KC-KD@released", 3, '"seed": seed, **changed}', '"seed": seed}', "settings.py"),
     "the short run is as long as all": (
@@ -212,9 +212,9 @@ TABLE_FAULTS: dict[str, tuple[str, str, str]] = {
         "interval([a - b for a, b in zip(ours.values(), plain.values())]) if paired", "table.py",
     ),
     "a variant has no plain row": ("not in OF_THE_CONDENSER)\n", "not in ())\n", "settings.py"),
-    "the normal distribution": ("stats.t.ppf(0.975, n - 1)", "1.96", "statistics.py"),
+    "the normal distribution": ("stats.t.ppf(1 - 0.025 / comparisons, n - 1)", "1.96", "statistics.py"),
     "the deviation of a population": ("np.std(values, ddof=1)", "np.std(values)", "statistics.py"),
-    "the deviation of one run": (" / np.sqrt(n)", "", "statistics.py"),
+    "the deviation of one run": ("max(deviation, spread) / math.sqrt(n)", "max(deviation, spread)", "statistics.py"),
     "the median": ("float(np.mean(values))", "float(np.median(values))", "statistics.py"),
     "all seeds show the first": ("prepared.unit(pair, row, seed).key", "prepared.unit(pair, row, 0).key", "curves.py"),
 }  # fmt: skip

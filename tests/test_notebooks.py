@@ -19,6 +19,7 @@ COURSE = [
     "03_learning_value",
     "04_em_feedback",
     "05_summary_condensation",
+    "06_does_choosing_help",
     "07_any_distiller",
     "08_benchmark",
     "appendix_speed",
@@ -139,6 +140,14 @@ def test_exercises_are_stubs_followed_by_their_check(path):
             assert "return TODO" in cells[i].source
         assert "check" in cells[i + 1].metadata["tags"]
         assert f"lesson.{name}.check({name})" in cells[i + 1].source
+
+
+@each
+def test_headings_of_exercises_say_how_long_they_take(path):
+    tagged = [cell.metadata["exercise"] for cell in code_cells(path) if "exercise" in cell.metadata.get("tags", [])]
+    expected = [(str(n), str(getattr(LESSONS[path.stem], name).minutes)) for n, name in enumerate(tagged, start=1)]
+    stated = re.findall(r"^#{2,3} Exercise (\d+): .*\((\d+) minutes?\)$", prose(path), flags=re.M)
+    assert stated == expected
 
 
 @each

@@ -83,18 +83,6 @@ def bars(root):
 ROW_NAMES = ["Cosine", "KC-Cosine", "KC-Cosine@value=hurry"]
 
 
-@pytest.fixture(autouse=True)
-def forgetful(monkeypatch):
-    """What a test registers and imports is forgotten after it."""
-    for registry in REGISTRIES.values():
-        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
-    before = set(sys.modules)
-    yield
-    for name in set(sys.modules) - before:
-        if name.startswith("my_"):
-            del sys.modules[name]
-
-
 @pytest.fixture
 def own(tmp_path) -> Path:
     path = tmp_path / "my_things.py"
@@ -481,3 +469,12 @@ def test_a_function_of_an_own_measure_may_be_given_bare():
     )
     condenser.observe(torch.arange(2), torch.zeros(2, 4), labels=torch.tensor([0, 3]))
     torch.testing.assert_close(condenser.value, torch.full((2,), 4.0).log().double())
+
+
+@pytest.mark.parametrize("turn", ["first", "second"])
+def test_what_one_test_registers_no_other_one_finds(turn, own):
+    """Tests run in any order and place: whichever of the two comes second would find what the first has left."""
+    assert "bars" not in list_datasets(), turn
+    assert "my_things" not in sys.modules, turn
+    load_file(own)
+    assert "bars" in list_datasets(), turn

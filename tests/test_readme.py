@@ -1,4 +1,4 @@
-"""The README says what was measured, and its code runs."""
+"""The README and the pages under ``docs/`` say what was measured, and their code runs."""
 
 import inspect
 import json
@@ -11,15 +11,21 @@ import pytest
 
 from kcd_teach.benchmark import curves, open_study
 from kcd_teach.figures import accuracy_against_cost
+from kcd_teach.lessons import does_choosing_help
 from kcd_teach.statistics import interval, paired_differences
 from kcd_teach.training import Distillation
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+}
+README, RUNNING, SPEED = (PAGES[name] for name in ("README.md", "docs/running.md", "docs/speed.md"))
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.S)
+def test_every_page_can_be_found_from_the_readme():
+    assert len(PAGES) >= 5
+    assert all(f"]({name})" in README for name in PAGES if name != "README.md")
 
 
 def test_picture_is_the_one_of_the_stored_study(tmp_path):
@@ -41,10 +47,25 @@ def test_numbers_under_the_picture_are_measured():
     assert set(quoted) <= measured
 
 
-@pytest.mark.parametrize("number", range(2))
-def test_python_example_runs(capsys, number):
-    assert len(blocks("python")) == 2
-    exec(blocks("python")[number].replace("epochs=24", "epochs=6"), {})
+def test_the_verdict_is_that_of_the_stored_studies():
+    verdict = " ".join(README[README.index("<!-- verdict") : README.index("<!-- end of verdict -->")].split())
+    rows = [(f"{ours} {ratio}%", f"random {ratio}%") for ratio in (70, 30) for ours in ("KC-KD", "no mixing")]
+    for name, stands_out in (("choice-2k", True), ("choice-10k", False)):
+        gaps = does_choosing_help.Study(name).gaps(rows)
+        lead = interval(gaps["KC-KD 30% − random 30%"])
+        assert f"{lead.mean:.1f} ± {lead.half_width:.1f} points" in verdict
+        assert f"{lead.n} seeds, study `{name}`" in verdict
+        assert does_choosing_help.found(gaps, comparisons=8)["KC-KD 30% − random 30%"] == stands_out
+    own, others = "entropy 30%", "another student, fixed 30%"
+    assert interval(does_choosing_help.Study("ranking-2k").gap(own, others)).covers_zero
+    by_class = does_choosing_help.Study("choice-2k").class_gaps("KC-KD 30%", "random 30%").mean(axis=0)
+    assert by_class.max() > by_class.sum() / 2
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/methods.md"])
+def test_python_example_runs(capsys, page):
+    (example,) = re.findall(r"```python\n(.*?)```", PAGES[page], flags=re.S)
+    exec(example.replace("epochs=24", "epochs=6"), {})
     assert len(capsys.readouterr().out.splitlines()) == 6
 
 
@@ -80,23 +101,24 @@ def test_course_table_has_question_and_minutes(path):
     assert stated == pytest.approx(seconds / 60, abs=0.3)
 
 
-def test_everything_it_names_exists():
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", PAGES)
+def test_everything_it_names_exists(page):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", PAGES[page]):
+        assert (ROOT / page).parent.joinpath(target).exists(), target
     makefile = (ROOT / "Makefile").read_text()
-    for command in re.findall(r"`?make (\w+)", README):
+    for command in re.findall(r"`?make (\w+)", PAGES[page].replace("`make` (", "")):
         assert re.search(rf"^{command}:", makefile, flags=re.M), command
 
 
 def test_minutes_of_the_small_table_are_the_measured_ones():
     stored = json.loads((ROOT / "data" / "results" / "small_table.json").read_text())
-    assert f"took {stored['minutes']} minutes on two cores" in README
+    assert f"took {stored['minutes']} minutes on two cores" in RUNNING
     assert stored["cells"] == 11 * 16
 
 
 def test_cells_that_survived_are_those_of_the_stored_run():
     stored = json.loads((ROOT / "data" / "results" / "full_settings.json").read_text())
-    assert f"each of the {len(stored['table'])} cells" in README
+    assert f"each of the {len(stored['table'])} cells" in RUNNING
     assert len({(cell["pair"], cell["row"]) for cell in stored["table"]}) == 11 * 16
     assert all(cell["resumed equal"] and cell["in the table"] for cell in stored["table"])
 
@@ -108,19 +130,19 @@ def medians(name: str) -> dict[str, float]:
 
 def test_waiting_times_are_the_measured_ones():
     found = medians("speed")
-    assert f"{found['slider to picture, 50,000 samples (s)']:.2f} s at 50,000 samples" in README
-    assert f"{100 * found['condenser over bare steps, 50,000 samples']:.1f} % of an epoch" in README
+    assert f"{found['slider to picture, 50,000 samples (s)']:.2f} s at 50,000 samples" in SPEED
+    assert f"{100 * found['condenser over bare steps, 50,000 samples']:.1f} % of an epoch" in SPEED
 
 
 @pytest.mark.parametrize("pair", ["R56>R20", "W40-2>W16-2", "V13>V8", "bundled"])
 def test_pace_is_the_measured_one(pair):
-    assert f"{100 * medians('engine')[f'{pair}: throughput of an epoch over bare steps']:.0f} % (" in README
+    assert f"{100 * medians('engine')[f'{pair}: throughput of an epoch over bare steps']:.0f} % (" in SPEED
 
 
 @pytest.mark.parametrize("store", ["cold", "warm"])
 @pytest.mark.parametrize("pair", ["R56>R20", "W40-2>W16-2"])
 def test_speed_beside_public_code_is_the_measured_one(pair, store):
-    section = README[README.index("beside a loop in the style") :]
+    section = SPEED[SPEED.index("beside a loop in the style") :]
     found = medians("engine")[f"{pair}: images per second, {store} store over benchmark style"]
     assert f"{found:.2f}" in section[: section.index("Where the rest")]
 
@@ -129,21 +151,21 @@ def test_speed_beside_public_code_is_the_measured_one(pair, store):
 def test_time_of_a_condensed_run_is_the_measured_one(store):
     found = [medians("engine")[f"{pair}: time of KC-KD 70% over KD, {store}"] for pair in ("R20>R8", "bundled")]
     words = " (ResNet-20 to ResNet-8) and {:.2f} (the course's" if store == "store off" else " and {:.2f}: no saving"
-    assert f"takes {found[0]:.2f}{words.format(found[1])}" in README
+    assert f"takes {found[0]:.2f}{words.format(found[1])}" in SPEED
 
 
 def test_growth_of_time_is_the_measured_one():
     found = [
         medians("engine")[f"time with twice the {what} over twice the time, bundled"] for what in ("samples", "epochs")
     ]
-    assert f"took {found[0]:.2f} and {found[1]:.2f} of twice the time" in README
+    assert f"took {found[0]:.2f} and {found[1]:.2f} of twice the time" in SPEED
 
 
 def test_single_repetitions_lie_within_the_stated_distance():
     stored = json.loads((ROOT / "data" / "results" / "engine.json").read_text())["measured"].values()
     furthest = max(abs(found[end] / found["median"] - 1) for found in stored for end in ("least", "most"))
     assert 0.2 < furthest < 0.34
-    assert "up to a third from their median" in README
+    assert "up to a third from their median" in SPEED
 
 
 @pytest.mark.parametrize(
@@ -157,6 +179,6 @@ def test_single_repetitions_lie_within_the_stated_distance():
 def test_what_speed_costs_in_accuracy_is_the_measured_difference(ours, theirs):
     reached = curves.accuracies(*open_study("engine"))
     found = interval(paired_differences(reached[ours], reached[theirs]))
-    section = README[README.index("## How fast") : README.index("Where the rest")]
+    section = SPEED[: SPEED.index("Where the rest")]
     assert found.covers_zero
     assert f"{found.mean:+.1f} ± {found.half_width:.1f}".replace("-", "−") in section

@@ -1,12 +1,15 @@
 """What stands around the code: commands, hooks, versions, citation, texts for those who work on it."""
 
 import re
+import subprocess
 import sys
 from importlib.resources import files
 from pathlib import Path
 
+import jupyterlab
 import pytest
 import yaml
+from jupyterlab_server.settings_utils import get_settings
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -41,6 +44,24 @@ def test_every_command_says_what_it_does():
     assert described == TARGETS
     (phony,) = re.findall(r"^\.PHONY: (.*)$", MAKEFILE, flags=re.M)
     assert set(phony.split()) == TARGETS
+
+
+def test_the_course_opens_without_questions_about_news(tmp_path, monkeypatch):
+    """The file that `make lab` writes is one that JupyterLab reads, and names settings that it has."""
+    quiet, opening = recipe("lab")
+    assert quiet.startswith("@mkdir -p $(VENV)/etc/jupyter/labconfig && ")
+    assert "--LabApp.default_url=/lab/tree/00_tour.ipynb" in opening
+    (command,) = re.findall(r"^\t@(mkdir .*labconfig.*)$", MAKEFILE, flags=re.M)
+    (settings,) = re.findall(r"^QUIET\s*:= (.*)$", MAKEFILE, flags=re.M)
+    subprocess.run(
+        ["sh", "-c", command.replace("$(VENV)", ".").replace("$(QUIET)", settings)], cwd=tmp_path, check=True
+    )
+    monkeypatch.setattr("jupyter_core.paths.ENV_CONFIG_PATH", [str(tmp_path / "etc" / "jupyter")])
+    schemas = Path(jupyterlab.__file__).parent / "schemas"
+    plugin = "@jupyterlab/apputils-extension:notification"
+    shown, _ = get_settings(str(tmp_path), str(schemas), str(tmp_path), schema_name=plugin)
+    defaults = {name: entry["default"] for name, entry in shown["schema"]["properties"].items()}
+    assert (defaults["fetchNews"], defaults["checkForUpdates"]) == ("false", False)
 
 
 def test_quick_runs_the_tests_of_the_heart():

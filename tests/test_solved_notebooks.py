@@ -13,6 +13,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from kcd_teach.lessons import Judgement
 from tests.lessons.course import LESSONS
 
 BOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
@@ -76,7 +77,10 @@ def test_runs_with_every_exercise_solved(path):
     for before, cell in zip(stored, book.cells, strict=True):
         text, tags = printed(cell), cell.metadata.get("tags", [])
         if "check" in tags:
-            assert text.startswith(f"right: {names.pop(0)} "), text
+            name = names.pop(0)
+            assert re.match(rf"right: {name}\b", text), text
+            if isinstance(getattr(lesson, name), Judgement):
+                continue  # it lists all statements until it is solved, and then those that hold
             before, text = (said.partition("\n")[2] for said in (before, text))
         assert text == before or "nbval-ignore-output" in tags
     assert names == []

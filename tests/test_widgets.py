@@ -72,6 +72,13 @@ def test_ratio_explorer_survives_every_corner(ratio, stages):
     assert f"{ratio} kept" in explorer.label.value or "mixed" in explorer.label.value
 
 
+def test_stage_explorer_names_the_score_at_the_cut():
+    explorer = stage_explorer()
+    assert "cut" not in explorer.label.value
+    explorer.controls["stage"].value = 2
+    assert explorer.label.value.endswith(f"score at the cut: {VALUE[:70].min():.3f} nats")
+
+
 def test_an_error_in_a_callback_is_shown_and_raised():
     explorer = ratio_explorer()
     explorer._value = None

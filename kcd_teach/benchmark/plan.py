@@ -1,14 +1,13 @@
 """Plans: pairs x rows x seeds at one scale, checked before anything starts."""
 
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kcd_teach._checks import check_at_least, check_at_most, check_choice
-from kcd_teach._files import written_whole
+from kcd_teach._files import reading, sealed, unsealed, written_whole
 from kcd_teach.benchmark.runs import Teacher, Unit
 from kcd_teach.benchmark.settings import PAIRS, ROWS, Pair, Row, Scale, find_pair, find_row, find_scale
 from kcd_teach.benchmark.store import Store
@@ -165,10 +164,8 @@ def find_plan(name: str) -> Plan:
     78
     """
     path = Path(name) if name.endswith(".json") else _study(name) / "plan.json"
-    try:
-        return read_plan(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} holds no plan ({error!r})") from error
+    with reading(path, "a plan", "copy it again, or choose another file"):
+        return read_plan(unsealed(path.read_text(encoding="utf-8")))
 
 
 def open_study(name: str) -> tuple["Prepared", Store]:
@@ -247,7 +244,7 @@ class Prepared:
         }
         path = store.folder / "plan.json"
         with store.alone(path), written_whole(path) as file:
-            file.write((json.dumps(content, indent=1) + "\n").encode())
+            file.write((sealed(content, indent=1) + "\n").encode())
 
     @classmethod
     def load(cls, store: Store) -> "Prepared":
@@ -260,20 +257,14 @@ class Prepared:
         path = store.folder / "plan.json"
         if not path.exists():
             raise FileNotFoundError(f"there is no plan in {store.folder}; start one with kcd-teach bench")
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+        with reading(path, "a plan", "start the plan again, finished runs are kept; bench needs its --pair and --row"):
+            content = unsealed(path.read_text(encoding="utf-8"))
             _check_files(path, content)
             plan = read_plan(content)
             teachers = [Teacher(**teacher) for teacher in content["teachers"]]
             by_network = {teacher.network: teacher for teacher in teachers}
             code, own = content.get("code", ""), content.get("own", {})
             return cls(plan, content["images"], content["num_samples"], by_network, code, own)
-        except FileNotLoaded:
-            raise
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(
-                f"{path} is damaged ({error!r}); start the plan again, finished runs are kept; bench needs its --pair and --row"
-            ) from error
 
 
 class FileNotLoaded(ValueError):  # noqa: N818

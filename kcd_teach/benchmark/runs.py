@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from kcd_teach import __version__
-from kcd_teach._checks import check_at_least, check_choice
-from kcd_teach._files import written_whole
+from kcd_teach._checks import check_at_least, check_between, check_choice
+from kcd_teach._files import reading, sealed, unsealed, written_whole
 from kcd_teach.benchmark.published import PUBLISHED
 from kcd_teach.benchmark.settings import PAIRS, Pair, Row, Scale, negatives_of, rate_of
 from kcd_teach.benchmark.store import Record, Store, key_of
@@ -193,6 +193,9 @@ class Teacher:
     accuracy: float
     origin: str
 
+    def __post_init__(self) -> None:
+        check_between("accuracy", self.accuracy, 0, 1)
+
     @property
     def published(self) -> float | None:
         """Published accuracy of a teacher of this architecture on CIFAR-100, percent; None outside the table."""
@@ -317,7 +320,7 @@ def _teachers_for(network: str, dataset: Dataset, store: Store) -> dict[Path, Te
     found, images = {}, fingerprint_of(dataset)
     for path in sorted((store.folder / "teachers").glob(f"{_readable(network)}-*.json")):
         try:
-            record, teacher = json.loads(path.read_text(encoding="utf-8")), read_teacher(path)
+            record, teacher = unsealed(path.read_text(encoding="utf-8")), read_teacher(path)
             config = record.get("config", {"images": record.get("images"), "seed": 0})
             if (teacher.network, config["images"], config["seed"]) == (network, images, 0):
                 found[path] = teacher
@@ -406,16 +409,21 @@ def _keep(network: nn.Module, teacher: Teacher, store: Store, dataset: Dataset, 
 
 def _write(store: Store, path: Path, record: Record) -> None:
     with store.alone(path), written_whole(path) as file:
-        file.write((json.dumps(record) + "\n").encode())
+        file.write((sealed(record) + "\n").encode())
 
 
 def read_teacher(path: Path) -> Teacher:
     """A teacher from its record; raises ValueError for a file that is none."""
-    try:
-        record: Record = json.loads(path.read_text(encoding="utf-8"))
+    with reading(path, "the record of a teacher", "delete it to train the teacher again"):
+        record = unsealed(path.read_text(encoding="utf-8"))
         return Teacher(record["network"], record["weights"], record["accuracy"], record["origin"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not the record of a teacher; delete it to train the teacher again") from error
+
+
+def keys_of_teachers(store: Store, teachers: Iterable[Teacher]) -> set[str]:
+    """The keys of the trainings that these teachers, which are whole, came from."""
+    records = [path for teacher in teachers for path in (store.folder / "teachers").glob(f"{teacher.network}-*.json")
+               if teacher.weights in path.read_text(encoding="utf-8", errors="replace")]  # fmt: skip
+    return {path.stem.rpartition("-")[2] for path in records}
 
 
 @dataclass(frozen=True)
@@ -555,7 +563,7 @@ def execute(
     """
     store = Store(folder)
     with store.claim(unit.key) as mine:
-        done = unit.key in store.records()
+        done = unit.key in store.records(unit.key)
         if mine and not done:
             if unit.code != code_fingerprint():
                 raise ValueError(f"the code here differs from that of the plan; install the same kcd_teach on {node()}")

@@ -419,7 +419,7 @@ class Scale:
             "side": 8,
         }  # fmt: skip
         for name, value in least.items():
-            if getattr(self, name) is not None:
+            if getattr(self, name) is not None or name in ("epochs", "batch_size"):  # the others may be left open
                 check_at_least(name, getattr(self, name), value)
                 check_at_most(name, getattr(self, name), 1_000_000)
 

@@ -10,6 +10,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from kcd_teach._files import in_markdown, printable
 from kcd_teach.benchmark.curves import last_accuracies, runs_of
 from kcd_teach.benchmark.plan import Prepared
 from kcd_teach.benchmark.published import (
@@ -205,31 +206,30 @@ class BenchmarkTable:
 
     def markdown(self) -> str:
         """The table as the poster has it, each cell with the published number above ours, and the notes below."""
-        pairs = [pair.name for pair in self.prepared.plan.pairs]
+        pairs = [in_markdown(pair.name) for pair in self.prepared.plan.pairs]
         head = ["| Method | " + " | ".join(pairs) + " |", "| --- |" + " --- |" * len(pairs)]
         lines = ["| Teacher | " + " | ".join(self._teacher(pair.teacher) for pair in self.prepared.plan.pairs) + " |"]
         for row, cells in self.cells.items():
-            name = row + lettered(self.of_row(row))
+            name = in_markdown(row) + lettered(self.of_row(row))
             lines.append(f"| {name} | " + " | ".join(_text(cell) for cell in cells.values()) + " |")
-        return "\n".join([*head, *lines, "", *self.notes(), ""])
+        return "\n".join([*head, *lines, "", *map(in_markdown, self.notes()), ""])
 
     def plain(self, width: int) -> str:
         """The table for a terminal of so many columns: as many pairs beside each other as fit, and the notes below."""
-        pairs = [pair.name for pair in self.prepared.plan.pairs]
-        first = max(len("Method"), *(len(row + lettered(self.of_row(row))) for row in self.cells)) + 2
-        beside = max(1, (width - first) // PLAIN_COLUMN)
+        networks = {pair.name: pair.teacher for pair in self.prepared.plan.pairs}
+        names = {row: printable(row) + lettered(self.of_row(row)) for row in self.cells}
+        beside = max(1, (width - max(map(len, ["Method", *names.values()])) - 2) // PLAIN_COLUMN)
         said = io.StringIO()
         console = Console(file=said, width=width, color_system=None, highlight=False, emoji=False, markup=False)
-        for start in range(0, len(pairs), beside):
-            some = pairs[start : start + beside]
-            grid = RichTable("Method", *some, box=SIMPLE, show_lines=True)
-            networks = {pair.name: pair.teacher for pair in self.prepared.plan.pairs}
-            grid.add_row("Teacher", *("\n".join(self._teacher_lines(networks[name])[0]) for name in some))
+        for start in range(0, len(networks), beside):
+            some = list(networks)[start : start + beside]
+            grid = RichTable("Method", *map(printable, some), box=SIMPLE, show_lines=True)
+            grid.add_row("Teacher", *("\n".join(self._teacher_lines(networks[pair])[0]) for pair in some))
             for row, cells in self.cells.items():
-                grid.add_row(row + lettered(self.of_row(row)), *("\n".join(_lines(cells[name])[0]) for name in some))
+                grid.add_row(names[row], *("\n".join(_lines(cells[pair])[0]) for pair in some))
             console.print(grid)
         for note in self.notes():
-            console.print(note)
+            console.print(printable(note))
         return "\n".join(line.rstrip() for line in said.getvalue().splitlines())
 
     def styled(self) -> "Table":

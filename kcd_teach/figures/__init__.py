@@ -4,16 +4,18 @@ A picture that only one notebook shows is in that notebook's module of :mod:`kcd
 """
 
 from kcd_teach.figures.benchmark import ablation_differences, cost_accuracy, published_beside_ours, run_curves
+from kcd_teach.figures.diagrams import distillation, feedback_loop, one_event
 from kcd_teach.figures.picture import Picture, shrink_png
 from kcd_teach.figures.runs import accuracy_against_cost, differences, differences_to, learning_curves
 from kcd_teach.figures.samples import (
     RankingPlot,
     SchedulePlot,
     TilePlot,
-    agreement,
+    agreement_by_epoch,
     draw_prediction,
     image_rows,
     labelled_rows,
+    overlaps,
     scatter,
     show_image,
 )
@@ -32,17 +34,21 @@ __all__ = [
     "TilePlot",
     "ablation_differences",
     "accuracy_against_cost",
-    "agreement",
+    "agreement_by_epoch",
     "colour",
     "cost_accuracy",
     "differences",
     "differences_to",
+    "distillation",
     "draw_prediction",
+    "feedback_loop",
     "image_rows",
     "labelled_rows",
     "learning_curves",
     "new_figure",
     "new_mosaic",
+    "one_event",
+    "overlaps",
     "published_beside_ours",
     "run_curves",
     "scatter",

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kcd_teach.figures.picture import Picture
-from kcd_teach.figures.runs import Accuracies, dots_and_interval, grouped_by_verdict, label_rows
+from kcd_teach.figures.runs import Accuracies, dots_and_interval, label_rows, listed, spoken_verdict
 from kcd_teach.figures.style import ROLES, colour, headline, new_figure, styled
 from kcd_teach.statistics import Interval, interval
 
@@ -84,7 +84,7 @@ def run_curves(
         f"A panel for each of {len(rows)} rows, {quantity} after every epoch, one line per seed, the other rows in "
         f"grey; {len(lines)} finished runs, {sum(map(len, under_way.values()))} unfinished."
     )
-    return Picture(figure, alt, _curves_reading(curves, under_way, epochs, quantity))
+    return Picture(figure, alt, *_curves_reading(curves, under_way, epochs, quantity))
 
 
 def _grid_of(rows: Sequence[str], title: str) -> tuple[Figure, list[Axes]]:
@@ -126,16 +126,22 @@ def _panel(axes: Axes, row: str, runs: Mapping[int, Sequence[float]], running: M
         say_no_run(axes)
 
 
-def _curves_reading(curves: Curves, running: Curves, epochs: int, quantity: str) -> str:
-    done = [f"{row} {interval([line[-1] for line in runs.values()])}" for row, runs in curves.items() if runs]
-    texts = [f"After the last epoch, {quantity}, mean ± 95 % interval: {'; '.join(done)}."] if done else []
+def _curves_reading(curves: Curves, running: Curves, epochs: int, quantity: str) -> tuple[str, str]:
+    """Which row ends highest, what is under way and what is missing; then the numbers."""
+    done = {row: interval([line[-1] for line in runs.values()]) for row, runs in curves.items() if runs}
+    texts, numbers = [], ""
+    if done:
+        top = max(done, key=lambda row: done[row].mean)
+        texts = [f"{top} ends {'highest, ' if len(done) > 1 else ''}at {done[top].mean:.2f}."]
+        ends = "; ".join(f"{row} {found}" for row, found in done.items())
+        numbers = f"After the last epoch, {quantity}, mean ± 95 % interval: {ends}."
     for row, runs in running.items():
         texts += [
             f"Under way: {row} seed {seed}, epoch {len(line)} of {epochs}, {line[-1]:.2f}."
             for seed, line in runs.items()
         ]
     missing = not_run([row for row, runs in curves.items() if not runs and row not in running])
-    return " ".join([*texts, *missing])
+    return " ".join([*texts, *missing]), numbers
 
 
 @styled
@@ -177,8 +183,14 @@ def ablation_differences(
     )
     if not found:
         axes.set(xlim=(-1, 1), xticks=[])
-    grouped = [grouped_by_verdict(found, f"{reference} against each row")] if found else []
-    return Picture(figure, alt, " ".join([*grouped, *not_run([row for row in rows if row not in found])]))
+    missing = " ".join(not_run([row for row in rows if row not in found]))
+    if not found:
+        return Picture(figure, alt, missing)
+    # The other way round: what a row is worth is said of the row, not of the reference.
+    turned = {row: [-value for value in values] for row, values in found.items()}
+    return Picture(
+        figure, alt, spoken_verdict(turned, reference), f"{reference} minus each row. {listed(found)} {missing}".strip()
+    )
 
 
 STEP, ROOM = 0.5, 6.0
@@ -232,9 +244,11 @@ def cost_accuracy(accuracies: Accuracies, costs: Mapping[str, float], title: str
     axes.grid(alpha=0.2)
     texts = [f"{row} {mean} at {100 * costs[row]:.0f} %" for row, mean in found.items()]
     alt = "Accuracy against cost, better is up and left; a mark and an interval per row: " + ", ".join(found) + "."
-    reading = f"Accuracy in percent at its cost: {'; '.join(texts)}. Marks of one cost stand a little apart."
-    reading += " Intervals so wide that the picture cuts them off come from few seeds." if cut else ""
-    return Picture(figure, alt, " ".join([reading, *missing]))
+    top = max(found, key=lambda row: found[row].mean)
+    said = f"{top} has the highest mean, {found[top].mean:.2f} %, at {100 * costs[top]:.0f} % of a plain row's cost."
+    numbers = f"Accuracy in percent at its cost: {'; '.join(texts)}. Marks of one cost stand a little apart."
+    numbers += " Intervals so wide that the picture cuts them off come from few seeds." if cut else ""
+    return Picture(figure, alt, " ".join([said, *missing]), numbers)
 
 
 def _limit_heights(axes: Axes, values: Sequence[float], found: Mapping[str, Interval]) -> bool:
@@ -455,7 +469,7 @@ def _reading(cells: Cells, apart: str, unlike: Unlike) -> str:
         return f"{start} Squares are as published; nothing of ours that could be compared stands beside them yet.{end}"
     far = max(gaps, key=lambda name: abs(gaps[name]))
     mean = sum(gaps.values()) / len(gaps)
-    return (
-        f"{start} Ours minus published, in points: {mean:+.2f} on average over {len(gaps)} cells; furthest is {far} "
-        f"({gaps[far]:+.2f}).{end}"
-    )
+    over = f"{mean:+.2f} on average over {len(gaps)} cells; furthest is {far} ({gaps[far]:+.2f})"
+    if len(gaps) == 1:
+        over = f"{mean:+.2f} for {far}"
+    return f"{start} Ours minus published, in points: {over}.{end}"

@@ -56,11 +56,13 @@ class Picture:
     Args:
         figure: the drawing.
         alt: what is shown, for readers who cannot see it, 10 to 40 words.
-        reading: what it says, one sentence computed from the data; compared by the regression test.
+        reading: what it says, one sentence that a person would say aloud, computed from the data; compared by the
+            regression test.
+        numbers: the numbers behind that sentence, shown smaller below it.
     """
 
-    def __init__(self, figure: Figure, alt: str, reading: str) -> None:
-        self.figure, self.alt, self.reading = figure, alt, reading
+    def __init__(self, figure: Figure, alt: str, reading: str, numbers: str = "") -> None:
+        self.figure, self.alt, self.reading, self.numbers = figure, alt, reading, numbers
         self._png: bytes | None = None
 
     @property
@@ -80,13 +82,15 @@ class Picture:
         data = base64.b64encode(self.png).decode()
         width = round(self.figure.get_figwidth() * 96)
         # JupyterLab ignores alternative text beside an image, but honours it in HTML.
+        small = f'<br><span style="font-size:85%;opacity:.8">{html.escape(self.numbers)}</span>' if self.numbers else ""
         page = (
             f'<figure style="margin:0"><img alt="{html.escape(self.alt)}" width="{width}" '
             f'style="max-width:100%;height:auto" src="data:image/png;base64,{data}">'
-            f'<figcaption style="max-width:{width}px;margin-top:.4em"><b>Reading:</b> {html.escape(self.reading)}'
+            f'<figcaption style="max-width:{width}px;margin-top:.4em">{html.escape(self.reading)}{small}'
             "</figcaption></figure>"
         )
-        return {"image/png": data, "text/html": page, "text/plain": f"{self.alt}\nReading: {self.reading}"}
+        said = f"{self.reading}\n{self.numbers}" if self.numbers else self.reading
+        return {"image/png": data, "text/html": page, "text/plain": f"{self.alt}\nReading: {said}"}
 
     def __repr__(self) -> str:
         return f"Picture: {self.reading}"

@@ -58,24 +58,52 @@ def differences(gaps: Mapping[str, Sequence[float]], baseline: str, title: str) 
     label_rows(axes, list(gaps))
     axes.set(title=title, xlabel=f"accuracy minus that of {baseline}, same seed (percentage points)")
     alt = f"Paired differences to {baseline} with 95 % intervals; blue where the interval leaves out zero, grey where not."
-    return Picture(figure, alt, grouped_by_verdict(gaps, f"Against {baseline}"))
+    return Picture(figure, alt, spoken_verdict(gaps, baseline), listed(gaps))
 
 
-def grouped_by_verdict(differences: Mapping[str, Sequence[float]], start: str) -> str:
-    """A sentence, begun by ``start``: which are ahead, which behind, and which these runs cannot tell apart."""
+def spoken_verdict(gaps: Mapping[str, Sequence[float]], baseline: str) -> str:
+    """One sentence: which rows are ahead of ``baseline``, which behind, and which lie within the noise."""
     groups: dict[str, list[str]] = {"ahead": [], "behind": [], "cannot": []}
-    for name, values in differences.items():
-        found = interval(values)
-        word = next(word for word in groups if word in verdict(values))
-        groups[word].append(f"{name} ({found.text('+')}, n = {found.n})")
-    titles = ("ahead by more than the noise", "behind by more than the noise", "not to be told apart by these runs")
-    parts = [f"{title}: {', '.join(names)}" for title, names in zip(titles, groups.values(), strict=True) if names]
-    return f"{start}, in points: {'; '.join(parts)}."
+    for name, values in gaps.items():
+        groups[next(word for word in groups if word in verdict(values))].append(name)
+    ahead, behind, same = groups.values()
+    parts = [
+        f"{_and(names)} {word} {baseline}"
+        for names, word in ((ahead, "reached more than"), (behind, "fell behind"))
+        if names
+    ]
+    if same:
+        parts.append(f"{_and(same)} {'lies' if len(same) == 1 else 'lie'} within the noise of {baseline}")
+    text = "; ".join(parts)
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def listed(gaps: Mapping[str, Sequence[float]]) -> str:
+    """The differences in numbers, with their 95 % intervals and counts."""
+    texts = [f"{name} {interval(values).text('+')} (n = {len(values)})" for name, values in gaps.items()]
+    return f"Points, mean ± 95 % interval: {'; '.join(texts)}."
+
+
+def _and(names: Sequence[str]) -> str:
+    """Names as a sentence lists them.
+
+    >>> _and(["a"]), _and(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
 
 
 @styled
-def accuracy_against_cost(families: Mapping[str, Mapping[float, Mapping[int, float]]], title: str) -> Picture:
-    """Accuracy against the share of sample presentations, one line per family: family -> cost -> seed -> accuracy."""
+def accuracy_against_cost(
+    families: Mapping[str, Mapping[float, Mapping[int, float]]], title: str, levels: Mapping[str, float] | None = None
+) -> Picture:
+    """Accuracy against the share of sample presentations, one line per family.
+
+    Args:
+        families: family -> cost -> seed -> accuracy.
+        title: of the figure.
+        levels: accuracies to compare with, each a level line with its name.
+    """
     figure, (axes,) = new_figure(7.2, 4.2)
     looks = {"KD": ("teacher", "s"), "KC-KD": ("kept", "o"), "random subset": ("dropped", "X")}
     for name, points in families.items():
@@ -99,19 +127,41 @@ def accuracy_against_cost(families: Mapping[str, Mapping[float, Mapping[int, flo
             axes.plot([100 * cost + shift] * len(runs), runs, ".", color=colour(role), alpha=0.35, zorder=1)
     axes.set(title=title, xlabel="cost: samples shown to both networks (% of plain KD)", ylabel="test accuracy (%)")
     axes.grid(alpha=0.25)
-    axes.legend(loc="lower right")
-    texts = [
-        f"{name} {' and '.join(f'{interval(list(points[cost].values()))} at {100 * cost:.0f} %' for cost in ends)}"
+    for name, level in (levels or {}).items():
+        axes.axhline(level, color=colour("teacher"), linestyle=":", linewidth=1.2)
+        side = axes.get_yaxis_transform()
+        axes.annotate(f"{name}: {level:.1f} %", (0.99, level), (0, -3), side, "offset points", ha="right", va="top")
+    if levels:
+        axes.legend(loc="upper left", bbox_to_anchor=(0, 0.88))
+    else:
+        axes.legend(loc="lower right")
+    numbers = [
+        f"{name} {', '.join(f'{interval(list(points[cost].values()))} at {100 * cost:.0f} %' for cost in sorted(points))}"
         for name, points in families.items()
-        for ends in [sorted({max(points), min(points)}, reverse=True)]
     ]
     alt = "Test accuracy against cost, cheaper to the left, with 95 % intervals: " + ", ".join(families) + "."
-    return Picture(
-        figure,
-        alt,
-        f"Accuracy in percent at the highest and lowest cost: {'; '.join(texts)}. "
-        "Marks of one cost stand a little apart.",
-    )
+    small = f"Accuracy in percent: {'; '.join(numbers)}. Marks of one cost stand a little apart."
+    return Picture(figure, alt, _at_the_lowest_cost(families), small)
+
+
+def _at_the_lowest_cost(families: Mapping[str, Mapping[float, Mapping[int, float]]]) -> str:
+    """One sentence: how every other family does at its lowest cost, beside KD at full cost."""
+    full = families.get("KD", {}).get(1.0)
+    if full is None or len(families) < 2:
+        lowest = {name: min(points) for name, points in families.items()}
+        return (
+            f"The cheapest runs cost {_and([f'{100 * cost:.0f} % ({name})' for name, cost in lowest.items()])} of KD."
+        )
+    texts: dict[float, list[str]] = {}
+    for name, points in families.items():
+        cost = min(points)
+        if cost < 1:
+            gap = interval(paired_differences(points[cost], full))
+            word = "ahead" if gap.mean > 0 else "behind"
+            said = "cannot be told apart from full KD" if gap.covers_zero else f"is {abs(gap.mean):.1f} points {word}"
+            texts.setdefault(cost, []).append(f"{'KD with fewer epochs' if name == 'KD' else name} {said}")
+    parts = [f"at {100 * cost:.0f} % of the cost, {_and(said)}" for cost, said in sorted(texts.items())]
+    return f"A{'; '.join(parts)[1:]}." if parts else "No run is cheaper than KD."
 
 
 @styled

@@ -1,9 +1,9 @@
 """Pictures of samples: their images, how their values are ordered and agree, how many each stage shows."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-import seaborn as sns
 import torch
 from matplotlib.axes import Axes
 from matplotlib.patches import Polygon, Rectangle
@@ -14,6 +14,7 @@ from torch import Tensor
 from kcd_teach.condensation import ROLES
 from kcd_teach.datasets import Dataset
 from kcd_teach.figures.picture import Picture
+from kcd_teach.figures.runs import label_rows
 from kcd_teach.figures.style import ROLES as LOOKS
 from kcd_teach.figures.style import VALUE_MAP, colour, headline, new_figure, styled
 
@@ -193,33 +194,61 @@ class SchedulePlot:
 
 
 @styled
-def agreement(measures: Mapping[str, np.ndarray], title: str) -> Picture:
-    """Rank correlation (Spearman) of every pair of measures over the same samples, as a labelled table."""
-    names = list(measures)
-    table = np.array([[float(stats.spearmanr(measures[a], measures[b]).statistic) for b in names] for a in names])
-    figure, (axes,) = new_figure(6.6, 0.9 + 0.62 * len(names))
-    sns.heatmap(
-        table,
-        annot=True,
-        fmt="+.2f",
-        cmap=VALUE_MAP,
-        vmin=-1 if table.min() < 0 else 0,
-        vmax=1,
-        xticklabels=names,
-        yticklabels=names,
-        cbar_kws={"label": "rank correlation"},
-        linewidths=1,
-        linecolor="white",
-        ax=axes,
+def agreement_by_epoch(history: np.ndarray, lists: Mapping[str, np.ndarray], title: str) -> Picture:
+    """Rank correlation (Spearman) of a student's order of the samples in every epoch with fixed lists of them.
+
+    Args:
+        history: the student's entropies, [E, N].
+        lists: name -> a number for every sample, [N].
+        title: of the figure.
+    """
+    found = {name: [float(stats.spearmanr(epoch, fixed).statistic) for epoch in history]
+             for name, fixed in lists.items()}  # fmt: skip
+    figure, (axes,) = new_figure(7.2, 3.4)
+    for (name, values), line in zip(found.items(), ("o-", "s--", "D:"), strict=False):
+        axes.plot(range(1, len(values) + 1), values, line, color=colour("student"), markersize=4, label=name)
+    axes.set(title=title, xlabel="epoch", ylabel="rank correlation", xlim=(0.5, len(history) + 0.5), ylim=(0, 1))
+    axes.grid(alpha=0.25)
+    axes.legend(loc="lower right", title="the student's order, compared with that of")
+    ends = {name: (values[0], values[-1]) for name, values in found.items()}
+    nearest = max(ends, key=lambda name: ends[name][1])
+    alt = f"Lines of the rank correlation between a student's order of {history.shape[1]:,} samples and {', '.join(ends)}."
+    said = (
+        f"Between the student's order of the samples and that of {nearest} the rank correlation goes from "
+        f"{ends[nearest][0]:.2f} in epoch 1 to {ends[nearest][1]:.2f} in epoch {len(history)}."
     )
-    write_legibly(axes)
-    axes.set_title(title)
-    axes.tick_params(axis="x", rotation=20, length=0)
-    axes.tick_params(axis="y", rotation=0, length=0)
-    pairs = [(table[i, j], names[i], names[j]) for i in range(len(names)) for j in range(i)]
-    low, high = min(pairs), max(pairs)
-    reading = f"{high[1]} and {high[2]} agree most ({high[0]:+.2f}), {low[1]} and {low[2]} least ({low[0]:+.2f})."
-    return Picture(figure, f"Table of rank correlations between {', '.join(names)}.", reading)
+    others = [f"{name} {first:.2f} to {last:.2f}" for name, (first, last) in ends.items() if name != nearest]
+    return Picture(figure, alt, said, f"The others: {'; '.join(others)}." if others else "")
+
+
+@styled
+def overlaps(series: Mapping[str, Mapping[str, Sequence[float]]], chance: float, title: str, of: str) -> Picture:
+    """How much two sets of the same size share: series -> row -> shares in percent, beside what chance would give.
+
+    Args:
+        series: one colour each, over the same rows.
+        chance: share of two sets that are drawn at random, percent.
+        title: of the figure.
+        of: what the shares are shares of, for the axis.
+    """
+    names = list(next(iter(series.values())))
+    figure, (axes,) = new_figure(7.2, 1.3 + 0.42 * len(names))
+    for (one, rows), role in zip(series.items(), ("kept", "dropped"), strict=False):
+        for row, values in enumerate(rows.values()):
+            look: dict[str, Any] = {"color": colour(role), "markersize": 9, "markeredgecolor": "white"}
+            axes.plot(values, [row] * len(values), LOOKS[role].marker, label=one if row == 0 else None, **look)
+    axes.axvline(chance, color=colour("teacher"), linestyle=":", linewidth=1.4, label="two random sets")
+    label_rows(axes, names)
+    axes.set(title=title, xlim=(0, 102), xlabel=f"share of {of} that is in both sets (%)")
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    means = {one: {name: float(np.mean(values)) for name, values in rows.items()} for one, rows in series.items()}
+    parts = [f"{min(rows.values()):.0f} to {max(rows.values()):.0f} % of {one}" for one, rows in means.items()]
+    said = f"Two sets share {' and '.join(parts)}, where two random sets would share {chance:.0f} %."
+    numbers = [
+        f"{one}: " + ", ".join(f"{name} {value:.0f} %" for name, value in rows.items()) for one, rows in means.items()
+    ]
+    alt = f"Dots for the shared part of two sets, with a dotted line for chance, for {', '.join(names)}."
+    return Picture(figure, alt, said, "; ".join(numbers) + ".")
 
 
 MIDDLE = 0.179

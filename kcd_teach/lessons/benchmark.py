@@ -1,12 +1,96 @@
-"""Lesson 08, the benchmark: exercises on the seeds that a claim needs, and on the runs that are left."""
+"""Lesson 08, the benchmark: its questions and exercises, what full runs cost, and a grid of what is done."""
 
+import json
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
+import numpy as np
 from scipy import stats
+from torch import nn
 
-from kcd_teach.lessons.exercise import Exercise
+from kcd_teach.benchmark import Finding, Plan, Prepared, Store, curves, make_plan, open_study
+from kcd_teach.benchmark.published import NOTES, gains
+from kcd_teach.benchmark.settings import PAIRS, Pair, Row
+from kcd_teach.datasets import find_data_file
+from kcd_teach.figures.table import Stack, Table
+from kcd_teach.lessons.exercise import Exercise, Judgement
+from kcd_teach.lessons.predictions import Question
+from kcd_teach.models import create_model
+from kcd_teach.widgets.run_panel import RunPanel
+
+QUESTIONS = {
+    "condensed": Question(
+        "KC-KD shows 15 % fewer samples than KD. Over three seeds, with both runs of a seed compared, it is ...",
+        ("ahead by more than the noise", "behind by more than the noise", "not to be told apart"),
+    ),
+    "controls": Question(
+        "Which of the two controls can these runs tell apart from KC-KD?",
+        ("both", "only the random subset", "only the short run", "neither"),
+    ),
+    "seeds": Question(
+        "The published gain of KC-KD over KD is 0.6 points on average. If differences scatter from seed to seed as they do here, "
+        "with how many seeds would the interval of such a gain leave out zero?",
+        ("2 or 3", "4 to 9", "10 or more"),
+    ),
+}
+
+right_control = Judgement(
+    name="right_control",
+    task="Which two rows do you compare to learn whether choosing by value helps, with everything else held equal?",
+    minutes=3,
+    options={
+        "KC-KD and KC-KD@random": (
+            "They differ in two things. The random subset is not blended either, so you could not say which of the two made the difference."
+        ),
+        "KC-KD@no-mixing and KC-KD@random": (
+            "Both show equally many samples on the same schedule, and neither blends. Only the choice is different."
+        ),
+        "KC-KD and KD@short": (
+            "They cost nearly the same, but the short run also has fewer steps at every learning rate. It is a control for the cost."
+        ),
+        "KC-KD and KD": "KD shows more samples, so the cost differs along with the choice and the blending.",
+        "KC-KD@no-mixing and KC-KD": "They choose in the same way. This pair isolates the blending.",
+    },
+    right="b",
+    hints=(
+        "For each pair, write down everything that is different between the two rows.",
+        "The table of rows above says what each of them changes: the number of samples, the choice, the blending, the epochs.",
+        "There is exactly one pair that differs in nothing but the choice.",
+    ),
+)
+
+one_pair = Judgement(
+    name="one_pair",
+    task=(
+        "Suppose your full run of one pair ends with KC-KD minus KD at +0.40 ± 0.30 points, from three seeds and one teacher. "
+        "Which sentences may you write?"
+    ),
+    minutes=4,
+    options={
+        "with this pair and this teacher, KC-KD was ahead of KD by more than the noise": (
+            "The interval begins at +0.10, and the sentence says of which runs it speaks."
+        ),
+        "KC-KD is better than KD on CIFAR-100": (
+            "You saw one pair and one teacher. The interval covers what changes with the seed, and nothing else."
+        ),
+        "a true gain of one point does not fit these runs": "The interval ends at +0.70.",
+        "the gain comes from choosing valuable samples": (
+            "KC-KD also blends, and it shows fewer samples. Only a control that differs in the choice alone could say so."
+        ),
+        "the published gain was reproduced": (
+            "The published rows came from the authors' code and from other teachers. The row to compare is KC-KD@released, and one "
+            "pair of eleven is not the table."
+        ),
+    },
+    right="ac",
+    hints=(
+        "Write down both ends of the interval, and what was varied from run to run.",
+        "A sentence may claim no more than was varied: seeds, but neither pairs nor teachers.",
+        "Two sentences keep to the interval and to these runs.",
+    ),
+)
 
 
 def _first(narrow_enough: Callable[[int], bool]) -> int:
@@ -60,58 +144,191 @@ seeds_needed = Exercise(
     """,
 )
 
-Config = dict[str, Any]
+
+def row_table(prepared: Prepared) -> Table:
+    """What every row of a plan is, and how many samples it shows."""
+    meanings, costs = curves.meanings(prepared), curves.costs(prepared)
+    rows = [[row.name, meanings[row.name], f"{100 * costs[row.name]:.0f} %"] for row in prepared.plan.rows]
+    caption = "A row is one way to train the student. Cost: samples shown, relative to all of them in every epoch."
+    return Table(["row", "what is different in it", "cost"], rows, caption, right=(2,))
 
 
-def _left(wanted: Sequence[Config], stored: Sequence[Config]) -> list[int]:
-    return [i for i, config in enumerate(wanted) if config not in stored]
+def how_far(prepared: Prepared) -> Table:
+    """A stored study beside the published recipe, in numbers."""
+    plans, images = (prepared.plan, make_plan(scale="full")), (prepared.num_samples, 50_000)
+    steps = [plan.scale.epochs * -(-count // plan.scale.batch_size) for plan, count in zip(plans, images, strict=True)]
+    rows = [
+        ["training images", *(f"{count:,}" for count in images)],
+        ["classes", *(f"{plan.scale.classes or 100}" for plan in plans)],
+        ["epochs of a student", *(f"{plan.scale.epochs}" for plan in plans)],
+        ["its updates, plain", *(f"{count:,}" for count in steps)],
+        ["pairs", *(f"{len(plan.pairs)}" for plan in plans)],
+        ["rows", *(f"{len(plan.rows)}" for plan in plans)],
+        ["runs per cell", f"{len(prepared.plan.seeds)}", "not stated"],
+    ]
+    caption = f"The published recipe updates a student {steps[1] / steps[0]:.0f} times as often."
+    return Table(["", "stored here", "published"], rows, caption, right=(1, 2))
 
 
-def _same(config: Config, other: Config, names: Sequence[str]) -> bool:
-    return all(config[name] == other[name] for name in names)
+def gains_table() -> Table:
+    """The published gains of the four condensed rows, over the eleven pairs."""
+    rows = []
+    for row in ("KC-KD", "KC-PKT", "KC-CRD", "KC-SSKD"):
+        found = gains(row)
+        mean, span = f"{np.mean(found):+.2f}", f"{min(found):+.2f} .. {max(found):+.2f}"
+        rows.append([row, mean, span, f"{sum(gain > 0 for gain in found)} of {len(found)}"])
+    notes = " ".join(f"({key}) {NOTES[key]}" for key in "abcd")
+    head = ["condensed row", "mean gain (points)", "range over pairs", "pairs with a gain"]
+    return Table(
+        head, rows, f"Condensed minus plain, from the printed accuracies. Notes on the table: {notes}", right=(1, 2, 3)
+    )
 
 
-_PLAN = [{"row": row, "seed": seed, "epochs": 240} for row in ("KD", "KC-KD") for seed in (0, 1)]
+class Steps:
+    """Milliseconds of a training step at full scale on the card where some were measured.
 
-_OTHER = [{**config, "epochs": 24} for config in _PLAN]
+    The others are estimated: networks this small wait for their kernels to be launched, so the time grows with the number
+    of layers, and a straight line through the measured steps says how.
+    """
 
-runs_left = Exercise(
-    name="runs_left",
-    task=(
-        "A plan was interrupted. `wanted` lists the configurations of all its runs as dicts, `stored` those that a "
-        "folder already holds, from this plan or another. Return the positions in `wanted` of the runs that are left."
-    ),
-    minutes=3,
-    hints=(
-        "A run is done if the folder holds a run that agrees with it in everything its result depends on.",
-        "Two dicts are equal if they have the same names with the same values: row, seed and epochs.",
-        "`config not in stored` asks just that. `enumerate` gives the positions.",
-    ),
-    reference=_left,
-    cases=(
-        (_PLAN, []),
-        (_PLAN, [_PLAN[1], _OTHER[2], _PLAN[2]]),
-        (_PLAN, _OTHER[2:] + _PLAN[3:]),
-    ),
-    mistakes={
-        "A run of other epochs was taken for one of this plan. The table would mix results of different recipes, and "
-        "nobody would see it.": lambda wanted, stored: [
-            i for i, c in enumerate(wanted) if not any(_same(c, s, ("row", "seed")) for s in stored)
-        ],
-        "The seed was not compared: one finished seed of a row does not make the others.": lambda wanted, stored: [
-            i for i, c in enumerate(wanted) if not any(_same(c, s, ("row", "epochs")) for s in stored)
-        ],
-        "The row was not compared: KD and KC-KD with the same seed are two runs.": lambda wanted, stored: [
-            i for i, c in enumerate(wanted) if not any(_same(c, s, ("seed", "epochs")) for s in stored)
-        ],
-        "Runs were only counted. Which of them are finished depends on the order in which they ended, and others may "
-        "lie in the same folder.": lambda wanted, stored: list(range(len(stored), len(wanted))),
-        "These are the runs that are done; those that are left are the others.": lambda wanted, stored: [
-            i for i, config in enumerate(wanted) if config in stored
-        ],
-    },
-    solution="""
-        def runs_left(wanted, stored):
-            return [place for place, config in enumerate(wanted) if config not in stored]
-    """,
-)
+    def __init__(self) -> None:
+        lines = [json.loads(line) for line in find_data_file("results/gpu_steps.jsonl").read_text().splitlines()]
+        self.card = str(lines[0]["card"])
+        found = {line["part"]: line["ms"] for line in lines if "ms" in line}
+        self._layers: dict[str, int] = {}
+        self.measured: dict[tuple[str, str], float] = {
+            ("", network): found[f"{network} labels, plain"] for network in ("vgg13", "vgg8")
+        }
+        for name in ("V13>V8", "R56>R20"):
+            pair = next(pair for pair in PAIRS if pair.name == name)
+            self.measured[pair.teacher, pair.student] = found[f"{name} KD, plain"]
+        sizes = [self._size(*networks) for networks in self.measured]
+        self._line = np.polyfit(sizes, list(self.measured.values()), 1)
+
+    def _size(self, teacher: str, student: str) -> int:
+        """Layers that a step passes: once through the teacher, and forward, backward and in the update of the student."""
+        for network in filter(None, (teacher, student)):
+            if network not in self._layers:
+                modules = create_model(network, 100, 3, seed=0).modules()
+                self._layers[network] = sum(isinstance(m, (nn.Conv2d, nn.BatchNorm2d, nn.Linear)) for m in modules)
+        return self._layers.get(teacher, 0) + 3 * self._layers[student]
+
+    def estimate(self, teacher: str, student: str) -> float:
+        """What the line says, ms."""
+        return float(np.polyval(self._line, self._size(teacher, student)))
+
+    def of(self, teacher: str, student: str) -> float:
+        """Measured if it was, or else estimated, ms; without a teacher the step of a network on labels alone."""
+        return self.measured.get((teacher, student)) or self.estimate(teacher, student)
+
+    @property
+    def error(self) -> float:
+        """Largest relative error of the line at the measured steps."""
+        return max(abs(self.estimate(*networks) / ms - 1) for networks, ms in self.measured.items())
+
+
+def hours_table(plan: Plan, price: float | None = None) -> Table:
+    """Hours that a plan's rows and seeds take at full scale, for each of the eleven pairs; and what they cost.
+
+    Args:
+        plan: whose rows and seeds are counted.
+        price: of an hour of the card, in any currency.
+    """
+    steps, factors, rows = Steps(), _factors(), []
+    for pair in PAIRS:
+        kd, hours = _hours(steps, pair, plan.rows, plan, factors)
+        known = "measured" if (pair.teacher, pair.student) in steps.measured else "estimated"
+        cost = [] if price is None else [f"{hours * price:.0f}"]
+        rows.append(
+            [pair.name, f"{steps.of(pair.teacher, pair.student):.1f}", f"{kd:.1f}", f"{hours:.0f}", *cost, known]
+        )
+    head = ["pair", "step of KD (ms)", "a run of KD (hours)", "all your runs (hours)"]
+    head += [] if price is None else [f"at {price:g} an hour"]
+    caption = (
+        f"On one {steps.card}, one run after the other: {', '.join(row.name for row in plan.rows)}, {len(plan.seeds)} of each, "
+        "and the teacher. Tests, loading and saving come on top. Estimated steps lie on a line through the measured ones, "
+        f"which misses those by up to {100 * steps.error:.0f} %; expect it to miss the others, and other cards, by more."
+    )
+    return Table([*head, "the step was"], rows, caption, right=tuple(range(1, len(head))))
+
+
+def _hours(
+    steps: Steps, pair: Pair, rows: Iterable[Row], plan: Plan, factors: Mapping[str, float]
+) -> tuple[float, float]:
+    """Hours of one run of KD, and of the teacher with all rows and seeds."""
+    scale = make_plan(scale="full").scale
+    updates = scale.epochs * -(-50_000 // scale.batch_size)
+    hour = updates / 3_600_000
+    total = steps.of("", pair.teacher) * hour
+    for row in rows:
+        share = sum(row.shown(50_000, scale.epochs)) / (50_000 * scale.epochs)
+        step = steps.of(pair.teacher if row.method else "", pair.student) * factors.get(row.method, 1.0)
+        total += step * hour * share * len(plan.seeds_of(row))
+    return steps.of(pair.teacher, pair.student) * hour, total
+
+
+def _factors() -> dict[str, float]:
+    """Time of a method's step relative to KD, measured on small networks on a CPU."""
+    stored = json.loads(find_data_file("results/method_costs.json").read_text(encoding="utf-8"))
+    return {name: of["step time over KD"]["median"] for name, of in stored["methods"].items()}
+
+
+def report(findings: Iterable[Finding]) -> bool:
+    """Print what was found, and in plain words what follows if the plan cannot start; True if it can."""
+    fine = True
+    for finding in findings:
+        fine = fine and finding.fine
+        print(finding)
+        if finding.topic == "data" and not finding.fine:
+            print("The images are not on this machine, so nothing can be trained here; stored runs are shown below.")
+    return fine
+
+
+def progress(folder: str | Path) -> Table:
+    """How far the plan in a folder is: pairs x rows, how many of the seeds are stored, and how many are begun."""
+    store = Store(folder)
+    try:
+        prepared = Prepared.load(store)
+    except FileNotFoundError:
+        return Table(["runs"], [["nothing was started yet"]], f"The folder {folder} holds no plan so far.")
+    records, plan, total, under_way, rows = store.records(), prepared.plan, 0, 0, []
+    for row in plan.rows:
+        cells: list[str | Stack] = [row.name]
+        for pair in plan.pairs:
+            seeds, done = plan.seeds_of(row), curves.runs_of(prepared, pair, row, records)
+            begun = sum(_begun(prepared, store, pair, row, seed) for seed in seeds if seed not in done)
+            notes = [f"{begun} begun"] if begun else []
+            notes += [] if prepared.can_name(pair, row) else ["waits for its teacher"]
+            cells.append(Stack([f"{len(done)} of {len(seeds)}", *notes], empty=not done and not begun))
+            total, under_way = total + len(done), under_way + begun
+        rows.append(cells)
+    return Table(
+        ["row", *(pair.name for pair in plan.pairs)],
+        rows,
+        f"{total} of {plan.num_runs} runs are stored, and {under_way} are begun, at work now or stopped on the way. "
+        "Hatched: nothing yet.",
+        wide=True,
+    )
+
+
+def _begun(prepared: Prepared, store: Store, pair: Pair, row: Row, seed: int) -> bool:
+    """Is there a checkpoint of this run?"""
+    return prepared.can_name(pair, row) and store.checkpoint(prepared.unit(pair, row, seed).key).exists()
+
+
+def stop_on_the_way(panel: RunPanel, folder: str | Path) -> None:
+    """Wait for the first finished run of a panel, and stop it; does nothing if it is not at work."""
+    while panel.busy and not Store(folder).records():
+        time.sleep(0.05)
+    panel.stop()
+    panel.wait()
+
+
+def yours_or_stored(folder: str | Path) -> tuple[Prepared, Store]:
+    """Your runs at full scale if there are any, or else those that were stored for this course; prints which."""
+    store = Store(folder)
+    if store.records() and (prepared := Prepared.load(store)).plan.scale.is_published:
+        print(f"your own runs, from {folder}")
+        return prepared, store
+    print("the runs at full scale that were stored for this course")
+    return open_study("full")

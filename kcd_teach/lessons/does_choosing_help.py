@@ -15,12 +15,35 @@ from torch import Tensor
 from kcd_teach.benchmark import curves, open_study
 from kcd_teach.datasets import find_data_file, load_dataset
 from kcd_teach.figures.picture import Picture
-from kcd_teach.figures.runs import label_rows
+from kcd_teach.figures.runs import label_rows, listed
 from kcd_teach.figures.style import colour, headline, new_figure, styled
 from kcd_teach.figures.table import Table
 from kcd_teach.lessons.exercise import Exercise, Judgement
+from kcd_teach.lessons.predictions import Question
 from kcd_teach.registry import load_file
 from kcd_teach.statistics import interval, paired_differences, pooled_spread
+
+QUESTIONS = {
+    "random": Question(
+        "At 30 % on 2,000 images, who is ahead, KC-KD or the random subset, and by how much?",
+        ("nobody, within the noise", "KC-KD, by less than 1 point", "KC-KD, by 1 point or more"),
+    ),
+    "size": Question(
+        "With five times as many images to choose from, the lead over the random subset will be ...",
+        ("smaller", "about the same", "larger"),
+    ),
+    "fixed": Question(
+        "Ranked by a list that another student left behind, the lead over the random subset will be ...",
+        ("about as large", "clearly smaller", "gone"),
+    ),
+    "trousers": Question(
+        "At 30 %, how many of the 200 pictures of trousers are still shown in the last stage?",
+        ("fewer than 20", "20 to 60", "more than 60"),
+    ),
+}
+
+FEWEST = 5
+"""Seeds below which a comparison is not shown yet; studies grow seed by seed."""
 
 Runs = Mapping[int, float]
 """Seed -> accuracy in percent."""
@@ -73,8 +96,8 @@ class Study:
         return paired_differences(self.accuracies[ours], self.accuracies[theirs])
 
     def gaps(self, comparisons: Iterable[tuple[str, str]]) -> dict[str, list[float]]:
-        """Several of them, named ``"OURS − THEIRS"``; those with a row that has not run are left out."""
-        pairs = [pair for pair in comparisons if all(len(self.accuracies.get(row, ())) > 1 for row in pair)]
+        """Several of them, named ``"OURS − THEIRS"``; those with fewer than :data:`FEWEST` seeds in a row are left out."""
+        pairs = [pair for pair in comparisons if all(len(self.accuracies.get(row, ())) >= FEWEST for row in pair)]
         return {f"{ours} − {theirs}": self.gap(ours, theirs) for ours, theirs in pairs}
 
     def effects(self, ratio: int) -> dict[str, list[float]]:
@@ -188,24 +211,92 @@ def elsewhere() -> dict[str, dict[str, list[float]]]:
     return panels
 
 
+def outcome_random(gaps: Sequence[float]) -> tuple[str, str]:
+    """Answer and reason for the question ``random``, from KC-KD minus the random subset."""
+    seen = interval(gaps)
+    low, high = seen.mean - seen.half_width, seen.mean + seen.half_width
+    options = QUESTIONS["random"].options
+    answer = options[0] if low <= 0 else options[2] if seen.mean >= 1 else options[1]
+    return answer, (
+        f"The interval of the difference reaches from {low:+.1f} to {high:+.1f} points. Both rows show the same number of "
+        "samples in every epoch; the only thing that differs is which samples these are."
+    )
+
+
+def outcome_size(small: Sequence[float], large: Sequence[float]) -> tuple[str, str]:
+    """Answer and reason for the question ``size``, from the leads over the random subset on few and on many images."""
+    one, other = interval(small), interval(large)
+    change = other.mean - one.mean
+    noise = math.hypot(one.half_width, other.half_width)
+    answer = "about the same" if abs(change) < noise else "larger" if change > 0 else "smaller"
+    return answer, (
+        f"The lead is {one.text('+')} points on 2,000 images and {other.text('+')} points on 10,000. Where there are many "
+        "images, a random third of them still holds examples of nearly everything that has to be learned."
+    )
+
+
+def outcome_fixed(against_random: Sequence[float], own_against_list: Sequence[float]) -> tuple[str, str]:
+    """Answer and reason for the question ``fixed``: the list minus random, and the student's own entropy minus the list."""
+    gone, same = interval(against_random).covers_zero, interval(own_against_list).covers_zero
+    answer = "gone" if gone else "about as large" if same else "clearly smaller"
+    return answer, (
+        f"The other student's list is {interval(against_random).text('+')} points ahead of the random subset, and the "
+        f"student's own entropy is {interval(own_against_list).text('+')} points ahead of that list."
+    )
+
+
+def outcome_trousers(kept: float) -> tuple[str, str]:
+    """Answer and reason for the question ``trousers``, from the number of them that is kept."""
+    options = QUESTIONS["trousers"].options
+    answer = options[0] if kept < 20 else options[1] if kept <= 60 else options[2]
+    return answer, (
+        f"On average {kept:.0f} of 200 are left. Trousers look like nothing else here, so after a few epochs the student is "
+        "certain of them, and what it is certain of is dropped first."
+    )
+
+
 def verdict() -> str:
-    """What the stored studies allow to say about choosing, a paragraph computed from their runs."""
-    said = []
-    for images, study in (("2,000", Study("choice-2k")), ("10,000", Study("choice-10k"))):
-        gaps = study.gaps(
-            (f"{ours} {ratio}%", f"random {ratio}%") for ratio in (70, 30) for ours in ("KC-KD", "no mixing")
-        )
-        clear = [name for name, is_clear in found(gaps, comparisons=8).items() if is_clear]
-        means = sorted(float(np.mean(gaps[name])) for name in clear)
-        seeds = sorted({len(values) for values in gaps.values()})
-        told = (
-            "no comparison with a random subset stands out from the noise"
-            if not clear
-            else f"choosing by value is ahead of a random subset in {len(clear)} of {len(gaps)} comparisons, by "
-            f"{means[0]:+.1f} to {means[-1]:+.1f} points"
-        )
-        said.append(f"On {images} images ({seeds[0]} to {seeds[-1]} seeds), {told}.")
+    """What the stored studies allow to say about choosing, computed from their runs, one paragraph for each answer."""
+    small, large, ranking = Study("choice-2k"), Study("choice-10k"), Study("ranking-2k")
+    said = [_lead(images, study) for images, study in (("2,000", small), ("10,000", large))]
+    blending = interval(small.effects(30)["blending"])
+    seen = "nothing that these runs can see" if blending.covers_zero else f"{blending.text('+')} points"
+    said.append(f"Blending adds {seen} ({blending.text('+')} points at 30 % on 2,000 images).")
+    gap = interval(ranking.gap("entropy 30%", "another student, fixed 30%"))
+    same = (
+        "cannot be told apart from"
+        if gap.covers_zero
+        else "chooses worse than"
+        if gap.mean > 0
+        else "chooses better than"
+    )
+    said.append(
+        f"A list that another student left behind {same} the student's own feedback (the difference is "
+        f"{gap.text('+')} points)."
+    )
+    by_class = small.class_gaps("KC-KD 30%", "random 30%").mean(axis=0)
+    most = int(np.argmax(by_class))
+    share = by_class[most] / len(by_class)
+    said.append(
+        f"Of the {by_class.mean():.1f} points that KC-KD is ahead at 30 % on 2,000 images, the class {small.classes[most]} "
+        f"alone brings {share:.1f}."
+    )
     return "\n".join(textwrap.fill(line, 100) for line in said)
+
+
+def _lead(images: str, study: Study) -> str:
+    """Whether choosing by value is ahead of chance in one study, in a sentence."""
+    gaps = study.gaps((f"{ours} {ratio}%", f"random {ratio}%") for ratio in (70, 30) for ours in ("KC-KD", "no mixing"))
+    clear = [name for name, is_clear in found(gaps, comparisons=8).items() if is_clear]
+    means = sorted(float(np.mean(gaps[name])) for name in clear)
+    seeds = min(len(values) for values in gaps.values())
+    if not clear:
+        return f"On {images} images, with {seeds} seeds, no lead over a random subset stands out from the noise."
+    size = f"{means[0]:.1f}" if len(means) == 1 else f"{means[0]:.1f} to {means[-1]:.1f}"
+    return (
+        f"On {images} images, with {seeds} seeds, choosing by value is ahead of a random subset in {len(clear)} of "
+        f"{len(gaps)} comparisons, by {size} points."
+    )
 
 
 def three_of(values: Sequence[float]) -> dict[str, float]:
@@ -410,7 +501,7 @@ def side_by_side(
         seeds = sorted({len(values) for values in gaps.values()})
         count = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}" if seeds else "no"
         panel.set_title(f"{study}, {count} seeds", fontsize=10)
-        panel.margins(x=0.06)
+    axes[0].set_xlim(*_limits(panels, pool))
     label_rows(axes[0], names)
     for panel in axes[1:]:
         panel.tick_params(axis="y", length=0)
@@ -420,19 +511,34 @@ def side_by_side(
         f"Paired differences in {len(panels)} panels, {', '.join(panels)}: dots for seeds, thick bars for 95 % intervals, "
         f"thin ones corrected for {comparisons} comparisons; blue where the thin bar leaves out zero."
     )
-    return Picture(figure, alt, " ".join(_said_of(study, gaps, comparisons, pool) for study, gaps in panels.items()))
+    spoken = "; ".join(_said_of(study, gaps, comparisons, pool) for study, gaps in panels.items())
+    numbers = " ".join(f"{study}: {listed(gaps)}" for study, gaps in panels.items())
+    return Picture(figure, alt, f"{spoken[:1].upper()}{spoken[1:]}.", numbers)
+
+
+def _limits(panels: Mapping[str, Gaps], pool: bool) -> tuple[float, float]:
+    """Where all dots and thick bars fit; a thin bar of very few seeds may go beyond."""
+    edges = [0.0]
+    for gaps in panels.values():
+        spread = pooled_spread(gaps.values()) if pool else 0.0
+        for values in gaps.values():
+            seen = interval(values, spread=spread)
+            edges += [*values, seen.mean - seen.half_width, seen.mean + seen.half_width]
+    room = 0.08 * (max(edges) - min(edges))
+    return min(edges) - room, max(edges) + room
 
 
 def _said_of(study: str, gaps: Gaps, comparisons: int, pool: bool) -> str:
-    """One sentence on the differences of one study."""
-    spread = pooled_spread(gaps.values()) if pool else 0.0
+    """What stands out in one study, as a clause."""
     clear = [name for name, is_clear in found(gaps, comparisons, pool).items() if is_clear]
-    parts = [f"{name} {interval(gaps[name], spread=spread).text('+')}" for name in clear]
+    up = sum(float(np.mean(gaps[name])) > 0 for name in clear)
     if not clear:
-        return f"{study}: none of {len(gaps)} differences stands out from the noise once it is corrected."
-    return (
-        f"{study}: {len(clear)} of {len(gaps)} differences stand out after the correction, {'; '.join(parts)} points."
+        return f"with {study}, none of the {len(gaps)} differences stands out from the noise"
+    sides = (
+        "upwards" if up == len(clear) else "downwards" if not up else f"{up} upwards and {len(clear) - up} downwards"
     )
+    count = "all" if len(clear) == len(gaps) > 1 else f"{len(clear)} of"
+    return f"with {study}, {count} {len(gaps)} differences stand out after the correction, {sides}"
 
 
 @styled
@@ -478,22 +584,26 @@ def who_pays(classes: Sequence[str], kept: np.ndarray, change: np.ndarray, title
         left.text(share + 1.5, row, f"{share:.0f}", va="center", fontsize=9)
     average = 100 * float(kept.mean())
     left.axvline(average, color=colour("dropped"), linestyle="--", linewidth=1.2)
-    left.set(xlim=(0, 112), xlabel="share of the class that is kept (%)")
+    left.set(xlim=(0, 112), xlabel="share that is kept (%),\ndashed: of all samples")
     right.axvline(0, color=colour("teacher"), linewidth=1)
     spread = pooled_spread(list(change.T))
     for row, label in enumerate(order):
         _draw_gap(right, row, list(change[:, label]), spread, len(names))
-    right.set(xlabel=f"accuracy in the class minus that of {against} (points)")
+    right.set(xlabel=f"accuracy minus that of\n{against} (points)")
     label_rows(left, names)
     right.grid(axis="x", alpha=0.25)
     right.tick_params(axis="y", length=0)
     per_class = {name: list(change[:, label]) for name, label in zip(names, order, strict=True)}
     clear = [name for name, is_clear in found(per_class, len(names)).items() if is_clear]
-    changes = [f"{name} {interval(per_class[name], spread=spread).text('+')} points" for name in clear]
-    after = f"; accuracy changes beyond the noise for {', '.join(changes)}" if changes else ""
+    effect = (
+        f"only {clear[0]} changes" if len(clear) == 1 else f"{', '.join(clear)} change" if clear else "no class changes"
+    )
     alt = f"Left: bars of the kept share of {len(names)} classes, ascending. Right: the change of accuracy in each of them."
-    said = f"{shares[0]:.0f} % of {names[0]} and {shares[-1]:.0f} % of {names[-1]} are kept{after or '; no change of accuracy in a class stands out'}."
-    return Picture(figure, alt, said)
+    said = (
+        f"{names[-1]} keeps {shares[-1]:.0f} % of its samples and {names[0]} {shares[0]:.0f} %; compared with {against}, "
+        f"{effect} in accuracy by more than the noise."
+    )
+    return Picture(figure, alt, said, listed(per_class))
 
 
 @styled
@@ -506,8 +616,8 @@ def kept_again(stability: Mapping[str, tuple[Sequence[float], float]], title: st
         axes.plot(chance, row, "X", color=colour("dropped"), markersize=9)
     label_rows(axes, list(stability))
     axes.set(title=title, xlim=(0, 102), xlabel="share of one kept set that the other holds too (%); grey: by chance")
-    texts = [
-        f"{name} share {np.mean(values):.0f} % (chance {chance:.0f} %)" for name, (values, chance) in stability.items()
-    ]
+    (first, (values, chance)), *_ = stability.items()
+    said = f"Of what is kept, {first} share {np.mean(values):.0f} %; by chance it would be {chance:.0f} %."
+    texts = [f"{name} {np.mean(values):.0f} % (chance {chance:.0f} %)" for name, (values, chance) in stability.items()]
     alt = f"Dots for the overlap of kept sets and grey crosses for chance, for {', '.join(stability)}."
-    return Picture(figure, alt, f"{'; '.join(texts)}.".replace("two", "Two", 1))
+    return Picture(figure, alt, said, f"Mean shares: {'; '.join(texts)}.")

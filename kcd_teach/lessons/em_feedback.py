@@ -1,4 +1,4 @@
-"""Lesson 04, EM feedback: its exercises, then its pictures of the bound and of who is kept, stage by stage."""
+"""Lesson 04, EM feedback: its questions, its exercises, then its pictures of who is kept, of the cut and of the bound."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,23 @@ from kcd_teach.condensation import DROPPED, ROLES, ValueRecord, cost_aware_score
 from kcd_teach.figures.picture import Picture
 from kcd_teach.figures.style import ROLES as LOOKS
 from kcd_teach.figures.style import colour, headline, new_figure, styled
-from kcd_teach.lessons.exercise import Exercise
+from kcd_teach.lessons.exercise import Exercise, Judgement
+from kcd_teach.lessons.predictions import Question
+
+QUESTIONS = {
+    "return": Question(
+        "Samples 1 and 4 are dropped after epoch 2, and nothing new is recorded of them. Can they be back after epoch 4?",
+        ("no, dropped is dropped", "yes, if others fall below them", "yes, every dropped sample gets a second try"),
+    ),
+    "often": Question(
+        "In this run 3,000 of 10,000 samples are out at the end. How many were dropped and came back before that?",
+        ("none", "some hundreds", "more than a thousand"),
+    ),
+    "alpha": Question(
+        "A larger alpha gives the frequency F more weight. What happens to the number of samples that come back?",
+        ("it grows", "it stays the same", "it falls"),
+    ),
+}
 
 
 def _ranking(value: Tensor, frequency: Tensor, alpha: float) -> Tensor:
@@ -143,6 +159,38 @@ update = Exercise(
     """,
 )
 
+why_return = Judgement(
+    name="why_return",
+    task=(
+        "On 2,000 images some samples are dropped at the first event and are back at the third. A friend says: the student "
+        "forgot them, so its entropy rose again, and that brought them back. Which observations speak against this?"
+    ),
+    minutes=3,
+    options={
+        "while a sample is dropped, its score does not change": (
+            "Nothing is recorded of a sample that is not shown. Whatever the student forgets, the ranking cannot know it."
+        ),
+        "on 10,000 images no sample came back": (
+            "That is another run. It would also fit a student that simply forgets less when it sees more images."
+        ),
+        "the cut was lower at the third event than at the first": (
+            "A score that stands still is kept again as soon as the cut has fallen below it, and here the cut fell."
+        ),
+        "the samples that came back were close to the cut when they were dropped": (
+            "That fits both stories, because close to the cut a little forgetting would be enough as well."
+        ),
+        "the test accuracy rose in the meantime": (
+            "Accuracy is a mean over all test images. A few training images could be forgotten while it rises."
+        ),
+    },
+    right="ac",
+    hints=(
+        "For each observation, ask whether your friend's story could still be true if you had seen it.",
+        "The friend needs an entropy that rises while the sample is out. Who would have recorded it?",
+        "Two of the five say how the two sides of the comparison moved: the score of the sample, and the cut.",
+    ),
+)
+
 
 @styled
 def lower_bound(belief: np.ndarray, bound: np.ndarray, log_likelihood: float, posterior: float, title: str) -> Picture:
@@ -182,8 +230,9 @@ def lower_bound(belief: np.ndarray, bound: np.ndarray, log_likelihood: float, po
     return Picture(
         figure,
         alt,
-        f"The bound touches the log-likelihood, {log_likelihood:.2f} nats, at Q(y = 1) = {belief[best]:.2f}; "
-        f"at Q(y = 1) = {belief[low]:.2f} it lies {log_likelihood - bound[low]:.2f} nats below.",
+        "The bound touches the log-likelihood for one belief only, the posterior, and lies below it for every other.",
+        f"The log-likelihood of {log_likelihood:.2f} nats is reached at Q(y = 1) = {belief[best]:.2f}; "
+        f"at Q(y = 1) = {belief[low]:.2f} the bound lies {log_likelihood - bound[low]:.2f} nats below.",
     )
 
 
@@ -191,8 +240,7 @@ def lower_bound(belief: np.ndarray, bound: np.ndarray, log_likelihood: float, po
 def kept_through_stages(role_by_stage: np.ndarray, title: str) -> Picture:
     """One column per stage, one line per sample (int8 [S, N]), samples sorted by how long they stay."""
     stayed = (role_by_stage != DROPPED).sum(axis=0)
-    pattern = sum((role_by_stage[s] != DROPPED).astype(int) << s for s in range(len(role_by_stage)))
-    order = np.lexsort((pattern, -stayed))
+    order = np.lexsort((*role_by_stage, -stayed))  # of those that stay equally long, the ones mixed last lie lowest
     returned = comes_back(role_by_stage)
     figure, (axes,) = new_figure(7.2, 4.2)
     tint = np.array([[int(colour(name)[i : i + 2], 16) for i in (1, 3, 5)] for name in ROLES], dtype=np.uint8)
@@ -206,11 +254,9 @@ def kept_through_stages(role_by_stage: np.ndarray, title: str) -> Picture:
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     alt = "One line per sample and one column per stage, coloured by kept, mixed or dropped."
     never = float((stayed == len(role_by_stage)).mean())
-    reading = (
-        f"{100 * never:.0f} % of the samples are never dropped; {int(returned.sum()):,} of {role_by_stage.shape[1]:,} "
-        "are dropped and come back later."
-    )
-    return Picture(figure, alt, reading)
+    back = f"{int(returned.sum()):,} of {len(returned):,} samples are dropped and come back later."
+    reading = back if returned.any() else "Whoever is dropped stays out: no sample comes back in a later stage."
+    return Picture(figure, alt, reading, f"Never dropped: {100 * never:.0f} % of the samples.")
 
 
 def print_samples(
@@ -239,9 +285,10 @@ def moving_cut(runs: Mapping[str, tuple[np.ndarray, np.ndarray]], title: str, fo
         title: of the figure.
         followed: samples whose scores are drawn, evenly spread over those dropped at the first event.
     """
-    figure, panels = new_figure(8.4, 3.7, 1, len(runs))
+    figure, panels = new_figure(8.4, 3.9, 1, len(runs), sharey=True)
     headline(figure, title)
     texts: list[str] = []
+    highest = 0.0
     for (name, (scores, role_by_stage)), axes in zip(runs.items(), panels, strict=True):
         out = role_by_stage[1:] == DROPPED
         events = np.arange(1, len(scores) + 1)
@@ -254,15 +301,19 @@ def moving_cut(runs: Mapping[str, tuple[np.ndarray, np.ndarray]], title: str, fo
         axes.plot(events, cut, color=colour("teacher"), linewidth=2.5, label="cut: score of the last one kept")
         for role, label in (("dropped", "dropped at event 1"), ("kept", "kept again")):
             axes.plot([], [], LOOKS[role].marker, color=colour(role), label=label)
-        axes.set(title=name, xlabel="event", ylabel="score (nats)", xticks=events, ylim=(0, None))
+        axes.set(title=name, xlabel="event", xticks=events)
+        highest = max(highest, float(cut.max()))
         back = (out[:-1] & ~out[1:]).any()
         moves = "falls" if cut[-1] < cut[0] else "rises"
         texts.append(
-            f"{name}: the cut {moves}, and {'dropped samples come' if back else 'no dropped sample comes'} back"
+            f"with {name} the cut {moves} and {'dropped samples come' if back else 'no dropped sample comes'} back"
         )
+    # The score of a mixture can be several times as high; the cut, which the figure is about, would look flat beside it.
+    panels[0].set(ylabel="score (nats)", ylim=(0, 1.5 * highest))
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
     alt = (
         f"Scores of dropped samples as level lines and the cut as a thick line, event by event, for {', '.join(runs)}."
     )
-    return Picture(figure, alt, "; ".join(texts) + ".")
+    said = "; ".join(texts)
+    return Picture(figure, alt, f"{said[:1].upper()}{said[1:]}.")

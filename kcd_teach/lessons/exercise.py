@@ -47,10 +47,7 @@ TODO = Todo()
 
 
 class WrongAnswer(AssertionError):  # noqa: N818
-    """An answer that is not right yet; a notebook shows its message and no traceback."""
-
-    def _render_traceback_(self) -> list[str]:
-        return f"not right yet: {self}".splitlines()
+    """An answer that is not right yet."""
 
 
 class _Task:
@@ -188,6 +185,18 @@ class Exercise(_Task):
         self.solution = textwrap.dedent(self.solution).strip()
 
     def check(self, answer: Answer | Todo) -> Answer:
+        """Try the learner's function on all cases, and say what is wrong with it; never stops a notebook.
+
+        Returns:
+            ``answer`` if it is right, and otherwise the reference, with which the notebook goes on.
+        """
+        try:
+            return self.judge(answer)
+        except WrongAnswer as wrong:
+            print(f"not right yet: {wrong}\nThe notebook goes on with the library's version.")
+            return self.reference
+
+    def judge(self, answer: Answer | Todo) -> Answer:
         """Try the learner's function on all cases.
 
         Returns:

@@ -1,7 +1,7 @@
-"""Lesson 02, amount of knowledge: its exercises, then its pictures of how much the teacher has to say."""
+"""Lesson 02, amount of knowledge: its questions and exercises, then its pictures of how much the teacher has to say."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -9,7 +9,28 @@ from torch import Tensor
 
 from kcd_teach.figures.picture import Picture
 from kcd_teach.figures.style import colour, new_figure, styled
-from kcd_teach.lessons.exercise import Exercise
+from kcd_teach.lessons.exercise import Exercise, Judgement
+from kcd_teach.lessons.predictions import Question
+
+QUESTIONS = {
+    "half": Question(
+        "Take the samples with the largest amounts at T = 4, one after the other, until you hold half of all the knowledge. "
+        "What part of the samples have you taken? (If all held the same, it would be 50 %.)",
+        ("about 10 %", "about 25 %", "about 45 %"),
+    ),
+    "overlap": Question(
+        "Take the richest 1,000 samples by entropy, and the richest 1,000 by closeness. How many are in both?",
+        ("about 90 %, as the correlation suggests", "less than half", "almost none"),
+    ),
+    "temperature": Question(
+        "You order all samples by entropy, once at T = 1 and once at T = 20. How do the two orders compare?",
+        ("the same, because softening keeps the order", "clearly different", "nearly opposite"),
+    ),
+    "doubt": Question(
+        "How many labels of its own training samples does the teacher doubt in this sense?",
+        ("almost none, because it was trained on them", "about 4 %", "about 25 %"),
+    ),
+}
 
 
 def _entropy(probabilities: Tensor) -> Tensor:
@@ -35,8 +56,9 @@ entropy = Exercise(
         (torch.tensor([[0.25, 0.25, 0.25, 0.25], [0.97, 0.01, 0.01, 0.01], [0.0, 0.0, 0.5, 0.5]]),),
     ),
     mistakes={
-        "0 * log(0) is NaN. A confident prediction rounds to exact zeros in float32, and one NaN spoils every mean "
-        "and every ranking it gets into.": lambda p: -(p * p.log()).sum(dim=1),
+        "0 * log(0) is NaN, because log(0) is minus infinity. A confident prediction rounds to exact zeros in float32, "
+        "and one NaN spoils every mean and every ranking it gets into. torch.xlogy(p, p) is p * log(p) with 0 at "
+        "p = 0.": lambda p: -(p * p.log()).sum(dim=1),
         "The sign is missing: ln p is negative for a probability below 1, and an entropy is never below 0.": lambda p: (
             -_entropy(p)
         ),
@@ -126,26 +148,66 @@ doubtful = Exercise(
 )
 
 
+tenth_claim = Judgement(
+    name="tenth_claim",
+    task=(
+        "Somebody argues: at T = 1 the richest 12 % of the samples hold half of all the knowledge, so training on them alone "
+        "is worth half of the training set. Which objections hold?"
+    ),
+    minutes=4,
+    options={
+        "at another temperature the richest 12 % hold much less than half": (
+            "At T = 4 it takes 43 % of the samples to hold half, at T = 20 half of them. The share says as much about the "
+            "temperature as about the samples."
+        ),
+        "in bits, and not in nats, the share would be another one": (
+            "Bits are nats divided by ln 2. A constant factor changes every amount alike, so that a share stays what it is."
+        ),
+        "no student was trained on these samples, with or without the others": (
+            "A sum of entropies is a property of the teacher's predictions. What a student learns from a part of the samples "
+            "has to be measured by training on it."
+        ),
+        "nearly half of the labels that the teacher doubts are among them": (
+            "You saw it above: 48 % of the doubted labels are in these 12 % of the samples. If you train on them alone, you "
+            "train on many labels that may be wrong."
+        ),
+        "the entropy is wrong, because the dark mass orders the samples differently": (
+            "Neither is wrong. They answer different questions, and nothing measured so far prefers one of them."
+        ),
+    },
+    right="acd",
+    hints=(
+        "Ask where the number 12 % comes from, what it is a share of, and what was never measured.",
+        "Look at the four curves again, and at what you found out about doubted labels.",
+        "Three of the five hold. One of the others would change no share at all.",
+    ),
+)
+
+
 @styled
-def ordered_curve(values: np.ndarray, unit: str, title: str) -> Picture:
-    """All samples from the most to the least, as one falling curve; the upper half of the range is shaded."""
-    ordered = np.sort(values)[::-1]
-    half = ordered[0] / 2
-    above = float((values > half).mean())
+def ordered_curves(groups: Mapping[str, np.ndarray], title: str) -> Picture:
+    """All samples from the most to the least entropy, nats, as one falling curve per group."""
     figure, (axes,) = new_figure(7.2, 3.4)
-    position = 100 * np.arange(len(ordered)) / len(ordered)
-    axes.fill_between(position, ordered, color=colour("kept"), alpha=0.18)
-    axes.plot(position, ordered, color=colour("kept"))
-    axes.axhline(half, color=colour("teacher"), linestyle=":", linewidth=1)
-    axes.annotate("half of the largest", (1, half), va="bottom", fontsize=9)
-    axes.set(title=title, xlabel="samples, from most to least (%)", ylabel=unit, xlim=(0, 100), ylim=(0, None))
-    median = float(np.median(values))
-    alt = f"A falling curve of {len(values):,} values; {100 * above:.0f} % of them lie above half of the largest."
+    shares = {}
+    for (name, values), line in zip(groups.items(), ("-", "--", "-.", ":"), strict=False):
+        ordered = np.sort(values)[::-1]
+        axes.plot(100 * np.arange(len(ordered)) / len(ordered), ordered, line, color=colour("kept"), label=name)
+        shares[name] = f"{100 * float((values > ordered[0] / 2).mean()):.0f} %"
+    if len(groups) > 1:
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.set(title=title, xlabel="samples, from most to least (%)", ylabel="teacher's entropy (nats)")
+    axes.set(xlim=(0, 100), ylim=(0, None))
+    alt = f"Falling curves of the entropies of {len(ordered):,} samples, sorted, for {', '.join(groups)}."
+    names = list(shares)
+    first, last = names[0], names[-1]
+    said = f"At {first}, {shares[first]} of the samples hold more than half of the largest amount"
+    if len(groups) == 1:
+        return Picture(figure, alt, f"{said}.")
     return Picture(
         figure,
         alt,
-        f"{100 * above:.0f} % of the {len(values):,} samples hold more than half of the largest "
-        f"value ({ordered[0]:.2f} {unit.split(',')[-1].strip()}); the median is {median:.2f}.",
+        f"{said}, and at {last} it is {shares[last]} of them.",
+        ", ".join(f"{name}: {share}" for name, share in shares.items()) + ".",
     )
 
 
@@ -173,5 +235,8 @@ def per_class(values: np.ndarray, labels: np.ndarray, classes: Sequence[str], un
     return Picture(
         figure,
         alt,
-        f"The largest medians are those of {', '.join(names[:3])}; the smallest those of {' and '.join(names[-2:])}.",
+        f"The typical {names[0]} holds most and the typical {names[-1]} least, but the ranges of all classes overlap."
+        if lowest.max() < highest.min()
+        else f"The typical {names[0]} holds most and the typical {names[-1]} least.",
+        "Medians: " + ", ".join(f"{name} {value:.2f}" for name, value in zip(names, middle, strict=True)) + ".",
     )

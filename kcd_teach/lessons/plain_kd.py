@@ -1,19 +1,43 @@
-"""Lesson 01, plain KD: its exercises, then its pictures of what a teacher knows that labels don't."""
+"""Lesson 01, plain KD: its questions, its exercises, then its pictures of what a teacher knows that labels don't."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import seaborn as sns
 import torch
-from torch import Tensor
+from PIL import Image, ImageOps
+from torch import Tensor, nn
 
+from kcd_teach.datasets import Dataset
 from kcd_teach.distillers.kd import kd_loss as library_kd_loss
 from kcd_teach.figures.picture import Picture
 from kcd_teach.figures.runs import Accuracies, dots_and_interval, label_rows
 from kcd_teach.figures.samples import draw_prediction, show_image, write_legibly
 from kcd_teach.figures.style import ROLES, VALUE_MAP, colour, headline, new_figure, styled
-from kcd_teach.lessons.exercise import Exercise
+from kcd_teach.knowledge import predict
+from kcd_teach.lessons.exercise import Exercise, Judgement
+from kcd_teach.lessons.predictions import Question
 from kcd_teach.statistics import interval
+
+QUESTIONS = {
+    "favourite": Question(
+        "You divide all logits by T = 20. For how many of the 2,000 images does the teacher's favourite class change?",
+        ("none", "a few", "nearly all, as the prediction is almost flat"),
+    ),
+    "factor": Question(
+        "You forget the factor T². How long is the gradient of the loss at T = 20, compared with T = 1?",
+        ("about as long", "about 20 times shorter", "hundreds of times shorter"),
+    ),
+    "gain": Question(
+        "The student sees 2,000 images. What does the teacher add to what it learns from labels alone?",
+        ("nothing beyond the noise", "a few points", "all that it is short of the teacher"),
+    ),
+    "more images": Question(
+        "Now the student sees all 10,000 images. How large is the teacher's help?",
+        ("larger, with five times as many soft labels", "the same", "much smaller"),
+    ),
+}
 
 
 def _soften(logits: Tensor, temperature: float) -> Tensor:
@@ -113,6 +137,63 @@ kd_loss = Exercise(
     """,
 )
 
+tell_apart = Judgement(
+    name="tell_apart",
+    task=(
+        "With 2,000 images the teacher helps, with 10,000 hardly. Three explanations are listed above. Which further runs, "
+        "ten seeds each, would rule one of them out?"
+    ),
+    minutes=4,
+    options={
+        "KD on 2,000 images from a good teacher that was trained on the same 2,000": (
+            "Such a teacher has no other images to pass on. If it helps as much, its 8,000 extra images are not the reason."
+        ),
+        "labels alone on the 2,000 images, for five times as many epochs": (
+            "This student takes as many steps as the one with 10,000 images. If it stays behind KD, then steps were not "
+            "what labels alone was short of."
+        ),
+        "the same two comparisons with 100 seeds": (
+            "The two gains would be known more precisely, but each explanation predicts the same two gains."
+        ),
+        "KD on 10,000 images at T = 8": (
+            "The gain with all images may change with T, but none of the explanations says anything about temperature."
+        ),
+    },
+    right="ab",
+    hints=(
+        "For each run, write down what every explanation predicts. A run is worth its time if two predictions differ.",
+        "Between 2,000 and 10,000 images two things change besides their number: the steps, and what the teacher alone saw.",
+        "Two of the four runs hold the number of images and change one of these two things.",
+    ),
+)
+
+
+BUNDLED = 408
+"""The test image that stands in for a picture of one's own."""
+
+
+def read_picture(path: str | Path) -> Tensor:
+    """A drawing or photograph of one garment, made to look like the images that the networks know.
+
+    The bundled images are grey, 28 x 28, with a bright garment on black that touches the edges. So a picture on bright
+    ground is inverted, its contrast is stretched, what is darker than a quarter of the brightest counts as ground and is
+    cut off around the garment, and the rest is scaled to 28 pixels.
+
+    Args:
+        path: of any image file that Pillow can read.
+
+    Returns:
+        uint8 [1, 28, 28].
+    """
+    with Image.open(path) as file:
+        upright = ImageOps.exif_transpose(file).convert("RGBA")
+    grey = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright).convert("L")
+    pixels = np.asarray(grey)
+    rim = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    bright = ImageOps.autocontrast(ImageOps.invert(grey) if np.median(rim) > 127 else grey)
+    garment = bright.point(lambda value: value if value > 64 else 0)
+    return torch.from_numpy(np.array(ImageOps.pad(bright.crop(garment.getbbox()), (28, 28), color=0)))[None]
+
 
 @styled
 def soft_labels(
@@ -127,11 +208,40 @@ def soft_labels(
     for axis, (temperature, probabilities) in zip(axes[1:], softened.items(), strict=True):
         draw_prediction(axis, classes, label, probabilities, f"T = {temperature:g}")
         axis.set_yticklabels(classes if axis is axes[1] else [])
-    second = classes[int(np.argsort(next(iter(softened.values())))[-2])]
-    shares = ", ".join(f"{100 * p[label]:.0f} % at T = {t:g}" for t, p in softened.items())
+    first, *_, last = softened
+    second = int(np.argsort(softened[first])[-2])
+    shares = "; ".join(
+        f"T = {t:g}: {classes[label]} {100 * p[label]:.0f} %, {classes[second]} {100 * p[second]:.0f} %"
+        for t, p in softened.items()
+    )
     alt = f"An image of class {classes[label]} and the teacher's class probabilities, flatter at higher temperature."
+    said = (
+        f"At T = {first:g} the teacher gives {100 * softened[first][label]:.0f} % to {classes[label]}, and at "
+        f"T = {last:g} only {100 * softened[last][label]:.0f} %: its other thoughts come to light."
+    )
+    return Picture(figure, alt, said, f"{shares}.")
+
+
+@styled
+def own_picture(path: str | Path | None, teacher: nn.Module, dataset: Dataset) -> Picture:
+    """What the teacher says about a picture of your own, or about a bundled test image if ``path`` is None."""
+    image = dataset.test_images[BUNDLED] if path is None else read_picture(path)
+    logits = predict(teacher, dataset, image[None])[0]
+    softened = {T: torch.softmax(logits / T, dim=0) for T in (1, 4)}
+    first, second = logits.argsort(descending=True)[:2].tolist()
+    figure, axes = new_figure(8.4, 3.3, 1, 3, width_ratios=[1.1, 1, 1])
+    headline(figure, "What does the teacher make of it?")
+    show_image(axes[0], image.numpy(), f"test image {BUNDLED}" if path is None else Path(path).name)
+    for axis, (temperature, probabilities) in zip(axes[1:], softened.items(), strict=True):
+        draw_prediction(axis, dataset.classes, first, probabilities.tolist(), f"T = {temperature}")
+        axis.set_yticklabels(dataset.classes if axis is axes[1] else [])
+    shares = [
+        f"{dataset.classes[c]} {', '.join(f'{100 * p[c]:.0f} % at T = {T}' for T, p in softened.items())}"
+        for c in (first, second)
+    ]
+    said = f"The teacher takes it for {dataset.classes[first]}, and thinks of {dataset.classes[second]} next."
     return Picture(
-        figure, alt, f"The teacher gives {classes[label]} {shares}; its second choice is {second} at every T."
+        figure, "An image and the teacher's class probabilities at two temperatures.", said, f"{'; '.join(shares)}."
     )
 
 
@@ -160,13 +270,13 @@ def resemblance(table: np.ndarray, classes: Sequence[str], title: str) -> Pictur
     others = np.where(np.eye(len(classes), dtype=bool), 0, percent)
     row, column = divmod(int(others.argmax()), len(classes))
     alone = int(np.diag(percent).argmax())
-    reading = (
-        f"The strongest second meaning: images labelled {classes[row]} get {others[row, column]:.0f} % "
-        f"{classes[column]}; {classes[alone]} keeps the most for itself ({percent[alone, alone]:.0f} %)."
+    said = (
+        f"Shown what is labelled {classes[row]}, the teacher gives {others[row, column]:.0f} % to {classes[column]}, more "
+        "than to any other class beside the label."
     )
-    return Picture(
-        figure, f"Table of the teacher's mean softened prediction for each of {len(classes)} labels.", reading
-    )
+    numbers = f"{classes[alone]} keeps the most for itself ({percent[alone, alone]:.0f} %)."
+    alt = f"Table of the teacher's mean softened prediction for each of {len(classes)} labels."
+    return Picture(figure, alt, said, numbers)
 
 
 @styled
@@ -178,14 +288,15 @@ def gradient_sizes(temperatures: Sequence[float], sizes: Mapping[str, Sequence[f
         axes.plot(temperatures, lengths, ROLES[role].line, color=colour(role))
         axes.annotate(f" {name}", (temperatures[-1], lengths[-1]), va="center", color=colour(role), fontsize=10)
         factor = float(f"{max(lengths) / min(lengths):.2g}")
-        texts.append(f"{name} by a factor of about {factor:g}")
+        texts.append(f"about {factor:g} {name}")
     axes.set(title=title, xlabel="temperature T", ylabel="mean length of the gradient", yscale="log")
     axes.set_xlim(temperatures[0], temperatures[-1])
     axes.set_xticks([temperatures[0], *(t for t in temperatures if t % 5 == 0)])
     axes.grid(alpha=0.25)
-    span = f"T = {temperatures[0]:g} to {temperatures[-1]:g}"
     alt = f"Length of the gradient against temperature on a logarithmic scale, for {' and '.join(sizes)}."
-    return Picture(figure, alt, f"From {span} the gradient's length varies: {', '.join(texts)}.")
+    span = f"T = {temperatures[0]:g} and {temperatures[-1]:g}"
+    said = f"Between {span} the length of the gradient changes by a factor of {' and of '.join(texts)}."
+    return Picture(figure, alt, said)
 
 
 @styled
@@ -196,8 +307,8 @@ def accuracy_by_condition(table: Accuracies, highlight: str, title: str) -> Pict
         dots_and_interval(axes, row, list(runs.values()), colour("student" if name == highlight else "teacher"))
     label_rows(axes, list(table))
     axes.set(title=title, xlabel="test accuracy after the last epoch (%)")
-    best = max(table, key=lambda name: interval(list(table[name].values())).mean)
-    seeds = sorted({seed for runs in table.values() for seed in runs})
-    reading = "; ".join(f"{name} {interval(list(runs.values()))}" for name, runs in table.items())
-    alt = f"One row per condition with a dot per run and a 95 % interval; {best} has the highest mean accuracy."
-    return Picture(figure, alt, f"{reading}. Seeds {seeds[0]} to {seeds[-1]}, percent, mean ± 95 % interval.")
+    found = {name: interval(list(runs.values())) for name, runs in table.items()}
+    best, worst = (choose(found, key=lambda name: found[name].mean) for choose in (max, min))
+    alt = f"One row per condition with a dot per run, and a 95 % interval where there are several; {best} reaches most."
+    said = f"{best[:1].upper()}{best[1:]} reaches {found[best].mean:.1f} %, and {worst} {found[worst].mean:.1f} %."
+    return Picture(figure, alt, said, f"Percent: {'; '.join(f'{name} {one}' for name, one in found.items())}.")

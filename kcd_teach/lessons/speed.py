@@ -1,4 +1,4 @@
-"""The appendix on speed: its exercises, then its pictures of views, known answers and time."""
+"""The appendix on speed: its questions and exercises, then its pictures of views, known answers and time."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,8 +9,42 @@ from matplotlib.axes import Axes
 
 from kcd_teach.figures.picture import Picture
 from kcd_teach.figures.style import ROLES, colour, headline, new_figure, styled
-from kcd_teach.lessons.exercise import Exercise
+from kcd_teach.lessons.exercise import Exercise, Judgement
+from kcd_teach.lessons.predictions import Question
 from kcd_teach.views import num_views
+
+QUESTIONS = {
+    "part": Question(
+        "ResNet-56 teaches ResNet-20 and is asked about every batch. What takes most of the time?",
+        ("the teacher", "the student, forward and backward", "augmenting, updating, bookkeeping"),
+    ),
+    "views": Question(
+        "An image is padded by 2 pixels, cropped at random, and flipped or not. How many different images can come out of it?",
+        ("10", "25", "50", "thousands"),
+    ),
+    "second": Question(
+        "A first run of 24 epochs has filled the store. In the first epoch of a second run, with another seed, which share of "
+        "the teacher's answers is known already?",
+        ("none: its views are drawn anew", "about a third", "nearly all: 24 epochs showed everything"),
+    ),
+    "faster": Question(
+        "When is a training step of ResNet-20 faster in bfloat16 than in float32?",
+        (
+            "everywhere: it has half the digits to move",
+            "only where the processor has instructions for it",
+            "nowhere but on a graphics processor",
+        ),
+    ),
+    "digits": Question(
+        "One student is trained in bfloat16 and another one in float32, with the same seed. Who is ahead in the end?",
+        (
+            "float32, by more than the noise",
+            "five seeds cannot tell them apart",
+            "bfloat16, by more than the noise",
+        ),
+    ),
+}
+"""What the notebook asks before it shows it."""
 
 count_views = Exercise(
     name="count_views",
@@ -92,6 +126,39 @@ known_share = Exercise(
 )
 
 
+fast_claim = Judgement(
+    name="fast_claim",
+    task=(
+        'Somebody looks at the figure above and writes: "With kept answers this library shows more than twice the images '
+        'per second of the public loop. So condensing saves more than half of the time." Which objections hold?'
+    ),
+    minutes=4,
+    options={
+        "the factor is about kept answers, and says nothing about condensing": (
+            "Both sides of that ratio show all samples. What condensing takes beside plain KD is in the bottom panel."
+        ),
+        "two programs that differ this much cannot be compared": (
+            "They can, if both do the same work on the same machine and are timed in turn; but one has to say what differs."
+        ),
+        "the time in which the store was filled is not counted": (
+            "Here the answers were known before the clock started. A single run from an empty store gains much less."
+        ),
+        "speed does not matter, as only accuracy counts": (
+            "Whoever reaches the same accuracy in less time has gained something. Accuracy is a second question, and no objection."
+        ),
+        "on other machines and other networks the factor may be another one": (
+            "Two processor cores were measured, with two pairs of networks; the teacher's part is what the store saves, and it differs."
+        ),
+    },
+    right="ace",
+    hints=(
+        "A speed is a ratio. What exactly stands above the line, and what below it?",
+        "Look for what the two programs did before the clock started, and for which panel speaks of condensing.",
+        "Three objections hold. The two others would forbid to compare anything, or to care about time at all.",
+    ),
+)
+
+
 @styled
 def all_views(views: np.ndarray, title: str) -> Picture:
     """Every view of one image as a sheet: a row per vertical move, a column per horizontal move and side.
@@ -161,10 +228,12 @@ def known_answers(runs: Mapping[str, Sequence[float]], views: int, other: int, t
     axes.legend(loc="upper left", fontsize=9.5)
     found = np.concatenate([np.asarray(shares) for shares in runs.values()])
     texts = [f"{name} {100 * np.mean(shares):.0f} %" for name, shares in runs.items()]
+    name, shares = list(runs.items())[-1]
     alt = f"Share of known answers rising from 0 over {total} epochs of {len(runs)} runs, along the expected curve."
     return Picture(
         figure,
         alt,
+        f"The teacher is asked less and less: in the last epoch of the {name}, {100 * shares[-1]:.0f} % of its answers are known.",
         f"Known on average: {', '.join(texts)}; no epoch is further than "
         f"{100 * np.abs(found - expected).max():.1f} points from what is expected.",
     )
@@ -203,8 +272,9 @@ def asked_in_stages(shown: Sequence[int], mixed: Sequence[int], full: int, title
     return Picture(
         figure,
         alt,
-        f"Of {full} samples, {100 * sum(shown) / full / count:.1f} % are shown on average; for "
-        f"{100 * sum(mixed) / full / count:.1f} % the teacher is asked although everything else is known.",
+        "Although every other answer is known, the teacher is still asked about "
+        f"{100 * sum(mixed) / full / count:.1f} % of the samples: the mixtures, which are new images.",
+        f"Of {full} samples, {100 * sum(shown) / full / count:.1f} % are shown on average over the stages.",
     )
 
 
@@ -266,7 +336,16 @@ def epoch_profile(parts: Mapping[str, Mapping[str, Any]], title: str) -> Picture
         f"Bars of 100 percent for {len(times)} settings, divided into augmenting, teacher, student forward, loss and "
         "backward, optimiser and bookkeeping; the teacher's part vanishes where its answers are looked up."
     )
-    return Picture(figure, alt, _profile_reading(times))
+    shares = {
+        store: [100 * of["teacher"] / sum(of.values()) for setting, of in times.items() if setting.endswith(store)]
+        for store in ("store off", "warm store")
+    }
+    asked = sorted({f"{share:.0f}" for share in shares["store off"]}, key=int)
+    reading = (
+        f"A teacher that is asked about every batch takes {' to '.join(asked[:: max(1, len(asked) - 1)])} % of an epoch; where its answers are looked up, at most "
+        f"{max(shares['warm store']):.1f} % is left of that."
+    )
+    return Picture(figure, alt, reading, _profile_numbers(times))
 
 
 def _rows_in_pairs(settings: Sequence[str]) -> dict[str, float]:
@@ -316,7 +395,7 @@ def _stacked_bar(axes: Axes, row: float, of_part: Mapping[str, float]) -> None:
         left += share
 
 
-def _profile_reading(times: Mapping[str, Mapping[str, float]]) -> str:
+def _profile_numbers(times: Mapping[str, Mapping[str, float]]) -> str:
     """The teacher's share of every pair with and without a store, the time saved, and what is left for the rest."""
     totals = {setting: sum(of_part.values()) for setting, of_part in times.items()}
     texts = []
@@ -363,7 +442,13 @@ def speed_ratios(measured: Mapping[str, Spread], repeats: int, title: str) -> Pi
         "Three panels of ratios around a line at 1: an epoch over its bare arithmetic, images per second over public "
         "code, and the time of KC-KD over KD with a line at 0.85; medians as dots, ranges as bars."
     )
-    return Picture(figure, alt, _ratios_reading(panels))
+    known = {name: _medians(rows, "known") for name, rows in panels.items()}
+    _, public, condensed = known.values()
+    reading = (
+        f"Where the teacher's answers are looked up, this library shows {public} times the images per second of public code, "
+        f"and condensing then takes {condensed} of the time of plain KD."
+    )
+    return Picture(figure, alt, reading, _ratios_numbers(panels))
 
 
 @styled
@@ -404,7 +489,9 @@ def precision_ratios(ratios: Mapping[str, float], native: bool, title: str) -> P
     )
     kind = "has instructions for bfloat16" if native else "has no instructions for bfloat16 and emulates it"
     said = ", ".join(f"{value:.2f} ({name})" for name, value in ratios.items())
-    return Picture(figure, alt, f"This device {kind}. A step in it takes, measured by one in float32: {said}.")
+    shorter = sum(value < 1 for value in ratios.values())
+    reading = f"This processor {kind}, and a step in it is shorter for {shorter} of {len(ratios)} networks."
+    return Picture(figure, alt, reading, f"Time of a step in bfloat16, if one in float32 takes 1: {said}.")
 
 
 Rows = dict[str, dict[str, Spread]]
@@ -461,17 +548,21 @@ def _ratio_panel(axes: Axes, rows: Rows) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def _ratios_reading(panels: Mapping[str, Rows]) -> str:
+def _medians(rows: Rows, store: str) -> str:
+    """From the smallest to the largest median, or that one number where both look the same."""
+    values = [marks[store]["median"] for marks in rows.values() if store in marks]
+    if not values:
+        return ""
+    low, high = f"{min(values):.2f}", f"{max(values):.2f}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _ratios_numbers(panels: Mapping[str, Rows]) -> str:
     """The range of medians in every panel, teacher asked and answers looked up."""
     epoch, public, condensed = panels.values()
-
-    def medians(rows: Rows, store: str) -> str:
-        values = [marks[store]["median"] for marks in rows.values() if store in marks]
-        return f"{min(values):.2f} to {max(values):.2f}"
-
     return (
-        f"An epoch keeps {medians(epoch, 'asked')} of the pace of its bare arithmetic; it shows "
-        f"{medians(public, 'asked')} times the images per second of public code with the teacher asked and "
-        f"{medians(public, 'known')} times with its answers looked up; KC-KD takes {medians(condensed, 'asked')} of "
-        f"KD's time when the teacher is asked, {medians(condensed, 'known')} when it has said all it can about unmixed images."
+        f"An epoch keeps {_medians(epoch, 'asked')} of the pace of its bare arithmetic; it shows "
+        f"{_medians(public, 'asked')} times the images per second of public code with the teacher asked and "
+        f"{_medians(public, 'known')} times with its answers looked up; KC-KD takes {_medians(condensed, 'asked')} of "
+        f"KD's time when the teacher is asked, {_medians(condensed, 'known')} when it has said all it can about unmixed images."
     )

@@ -1,4 +1,4 @@
-"""Lesson 05, summary condensation: its exercises, then its pictures of ranking, mixtures and schedule."""
+"""Lesson 05, summary condensation: its questions, its exercises, then its pictures of ranking, mixtures and schedule."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,27 @@ import torch
 from torch import Tensor
 
 from kcd_teach import views
-from kcd_teach.condensation import DROPPED, KEPT, MIXED, ROLES, paper_coefficients, partition, released_coefficients
+from kcd_teach.condensation import DROPPED, KEPT, MIXED, ROLES, partition, prediction_entropy
 from kcd_teach.figures.picture import Picture
 from kcd_teach.figures.samples import Images, RankingPlot, SchedulePlot, show_image
 from kcd_teach.figures.style import headline, new_figure, styled
-from kcd_teach.lessons.exercise import Exercise
+from kcd_teach.lessons.exercise import Exercise, Judgement
+from kcd_teach.lessons.predictions import Question
+
+QUESTIONS = {
+    "strongest": Question(
+        "A dropped sample is blended into each boundary sample. Into which one does the largest share of a partner go?",
+        ("the most valuable one", "all get the same", "the least valuable one"),
+    ),
+    "half": Question(
+        "What does a run cost, as a share of plain KD, whose set shrinks to 50 % in six stages?",
+        ("50 %", "75 %", "85 %"),
+    ),
+    "mixing": Question(
+        "If dropped samples are only dropped and nothing is blended, the accuracy will be ...",
+        ("lower", "higher", "the same within the noise"),
+    ),
+}
 
 
 def _pair(ranking: Tensor, previous: int, kept: int) -> tuple[Tensor, Tensor]:
@@ -75,38 +91,6 @@ pair = Exercise(
     """,
 )
 
-coefficients = Exercise(
-    name="coefficients",
-    task=(
-        "Return the partners' shares for a boundary of `length` samples: a straight line in equal steps whose first "
-        "share is strength / length and whose last is `strength`."
-    ),
-    minutes=4,
-    hints=(
-        "For length 3 and strength 0.3 the shares are 0.1, 0.2, 0.3.",
-        "The share of sample j, counted from 0, is strength * (j + 1) / length.",
-        "torch.arange(1, length + 1) counts from 1 to length.",
-    ),
-    reference=paper_coefficients,
-    cases=((3, 0.3), (4, 0.2), (1, 0.3)),
-    mistakes={
-        "The line starts at 0 and never reaches the strength, as in the authors' released code: the first boundary "
-        "sample is not mixed at all.": released_coefficients,
-        "The line falls. The boundary is in order of rank, and its least valuable sample, the last, takes "
-        "the largest share.": lambda length, strength: paper_coefficients(length, strength).flip(0),
-        "All shares are alike. They should grow, so that the more valuable a boundary sample is, the less "
-        "it is changed.": lambda length, strength: torch.full((length,), strength),
-        "The line starts at 0, as torch.linspace(0, strength, length) does. It reaches the strength, but the first "
-        "boundary sample is not mixed at all.": lambda length, strength: torch.linspace(0, strength, length),
-    },
-    solution="""
-        import torch
-
-        def coefficients(length, strength):
-            return strength * torch.arange(1, length + 1, dtype=torch.float64) / length
-    """,
-)
-
 
 def _blend(image: Tensor, partner: Tensor, coefficient: float) -> Tensor:
     share = torch.tensor([coefficient], dtype=torch.float64)
@@ -162,6 +146,76 @@ blend = Exercise(
 )
 
 
+def _not_on_the_label(student_logits: Tensor, labels: Tensor) -> Tensor:
+    return 1 - student_logits.softmax(dim=1)[torch.arange(len(labels)), labels]
+
+
+missed = Exercise(
+    name="missed",
+    task="Return, for every sample of a batch, the probability that the student does not give to its label, [B].",
+    minutes=5,
+    hints=(
+        "First make probabilities of the logits [B, C], a distribution per row.",
+        "probabilities[torch.arange(len(labels)), labels] picks one number from every row: that of its label.",
+        "All probabilities of a row add up to 1, so what the label does not get is 1 minus what it gets.",
+    ),
+    reference=_not_on_the_label,
+    cases=(
+        (torch.tensor([[2.0, 0.0, 0.0], [0.0, 1.0, 3.0], [1.0, 1.0, 0.0]]), torch.tensor([0, 1, 1])),
+        (torch.tensor([[0.0, 2.0], [-1.0, 1.0]]), torch.tensor([0, 1])),
+    ),
+    mistakes={
+        "This is the probability of the label itself. It is high where nothing is left to learn, and the condenser keeps "
+        "what is high.": lambda z, y: 1 - _not_on_the_label(z, y),
+        "The label was not used: this asks how far the student's favourite is from certain. A student that is sure and "
+        "wrong would then look like one that has learned.": lambda z, y: 1 - z.softmax(dim=1).amax(dim=1),
+        "This is the entropy. It is a fine measure, and the one that KCD has already, but it does not "
+        "know the label.": lambda z, y: prediction_entropy(z),
+        "The values were averaged to one number. The condenser needs a value for each sample of the "
+        "batch.": lambda z, y: _not_on_the_label(z, y).mean(),
+        "The softmax went over the batch, dim=0, so that a value depends on which other samples happen to "
+        "be in it.": lambda z, y: 1 - z.softmax(dim=0)[torch.arange(len(y)), y],
+    },
+    solution="""
+        import torch
+
+        def missed(student_logits, labels):
+            probabilities = student_logits.softmax(dim=1)
+            return 1 - probabilities[torch.arange(len(labels)), labels]
+    """,
+)
+
+ablation_says = Judgement(
+    name="ablation_says",
+    task="Which statements does the figure of the ablation support?",
+    minutes=4,
+    options={
+        "blending helps students": (
+            "One pair of networks, one data set and ten seeds were run. The figure is silent about all others."
+        ),
+        "without blending, these students fell behind by more than the noise of ten seeds, but only just": (
+            "Its interval ends just short of zero. One more seed could move it across."
+        ),
+        "the frequency is of no use, as its row is grey": (
+            "Grey means not found, and not zero. A loss of a full point without the frequency would also fit these runs."
+        ),
+        "leaving out blending costs more than leaving out the frequency": (
+            "Their means are less than a tenth of a point apart, far inside both intervals. Whoever wants to compare two "
+            "rows has to pair these two, seed by seed."
+        ),
+        "with six such rows, one that stands out by luck alone would be no surprise": (
+            "If no part made a difference and the rows were independent, one table in four would still hold one."
+        ),
+    },
+    right="be",
+    hints=(
+        "A statement can be true and still not be supported by this figure.",
+        "For a grey row, look at both ends of its bar: which losses, and which gains, does it still allow?",
+        "Two of the five hold. One of these is about a single row, and the other one is about the whole table.",
+    ),
+)
+
+
 @styled
 def ranking(score: np.ndarray, role: np.ndarray, title: str) -> Picture:
     """The ranking with its partition: who is kept, mixed and dropped; score [N] in nats, role int8 [N]."""
@@ -171,11 +225,13 @@ def ranking(score: np.ndarray, role: np.ndarray, title: str) -> Picture:
     RankingPlot(axes).update(np.sort(score)[::-1], kept, mixed)
     axes.set_title(title)
     means = [float(score[role == code].mean()) if count else 0.0 for code, count in enumerate(counts)]
-    reading = "; ".join(
+    numbers = "; ".join(
         f"{count:,} {name}, mean score {mean:.2f} nats" for count, name, mean in zip(counts, ROLES, means, strict=True)
     )
+    share = means[DROPPED] * counts[DROPPED] / max(float(score.sum()), 1e-12)
+    reading = f"The {100 * counts[DROPPED] / len(role):.0f} % that are dropped hold {100 * share:.0f} % of all value."
     alt = "Falling curve of scores, the area below it coloured by role: kept left, mixed in between, dropped right."
-    return Picture(figure, alt, reading + ".")
+    return Picture(figure, alt, reading, f"{numbers[:1].upper()}{numbers[1:]}.")
 
 
 @styled
@@ -198,8 +254,8 @@ def mixtures(boundary: Images, partners: Images, mixed: Images, coefficients: Se
     return Picture(
         figure,
         alt,
-        f"Of {count} pairs from strong to weak rank, the partner's share grows "
-        f"from {low:.0f} % to {high:.0f} %; the label stays that of the boundary sample.",
+        "The less valuable a boundary sample is, the more of its partner shines through.",
+        f"{count} pairs in order of rank, the partner's share from {low:.0f} % to {high:.0f} %.",
     )
 
 
@@ -208,5 +264,8 @@ def schedule(counts: Sequence[int], cost: float) -> Picture:
     """How many samples each stage shows, and what the whole run costs relative to plain KD."""
     figure, (axes,) = new_figure(5.6, 3.0)
     SchedulePlot(axes).update(counts, cost)
-    reading = f"The last of {len(counts)} stages keeps {100 * counts[-1] / counts[0]:.0f} %, the run costs {100 * cost:.1f} %."
+    reading = (
+        f"A run that ends with {100 * counts[-1] / counts[0]:.0f} % of the samples costs {100 * cost:.0f} % of plain KD, "
+        "because it begins with all of them."
+    )
     return Picture(figure, "Steps falling from all samples to the final ratio, one per stage.", reading)

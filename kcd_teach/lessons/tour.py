@@ -1,10 +1,38 @@
-"""Lesson 00, the tour: exercises on what condensing saves."""
+"""Lesson 00, the tour: its questions, exercises on what condensing saves, and pictures of one run."""
 
 import math
 from collections.abc import Sequence
 
+import torch
+from torch import Tensor
+
 from kcd_teach.condensation import paper_counts, relative_cost, released_counts
-from kcd_teach.lessons.exercise import Exercise
+from kcd_teach.figures.picture import Picture
+from kcd_teach.figures.runs import label_rows
+from kcd_teach.figures.style import ROLES, colour, new_figure, styled
+from kcd_teach.lessons.exercise import Exercise, Judgement
+from kcd_teach.lessons.predictions import Question
+
+QUESTIONS = {
+    "price": Question(
+        "You show the two networks 35 % fewer samples than plain distillation does, and let KCD choose them. What happens "
+        "to the student's accuracy?",
+        (
+            "it falls by about five points",
+            "it falls by about two points",
+            "ten runs of each cannot tell the difference",
+        ),
+    ),
+    "cost": Question(
+        "The set of samples shrinks in six equal stages, from all samples in the first to 70 % of them in the last. What "
+        "does the whole run cost, compared with plain distillation?",
+        ("70 %", "85 %", "95 %"),
+    ),
+    "entropy": Question(
+        "Which samples does KCD keep: those on which the student is ...",
+        ("certain (low entropy)", "uncertain (high entropy)", "wrong"),
+    ),
+}
 
 
 def _presentations(counts: Sequence[int], epochs_per_stage: int) -> float:
@@ -98,3 +126,83 @@ kept_counts = Exercise(
             return [int(num_samples * share + 0.5) for share in shares]
     """,
 )
+
+who_goes_first = Judgement(
+    name="who_goes_first",
+    task="The bars show how much of each class your run kept, trousers least of all. Which statements do they support?",
+    minutes=3,
+    options={
+        "the student hesitates less over most trousers than over other clothes": (
+            "Samples are ranked by the student's own entropy, so the first to go are those about which it is sure."
+        ),
+        "a student needs no pictures of trousers": (
+            "It was taught all of them in the first stage. Whether it would also learn them without, the bars cannot say."
+        ),
+        "KCD drops samples because of their label": (
+            "The ranking never looks at a label. The classes differ because the student's certainty differs between them."
+        ),
+        "if every class matters to you, measure the accuracy of each one": (
+            "What is shown less may be forgotten, and the mean over all classes can hide that."
+        ),
+        "the dropped trousers carry wrong labels": (
+            "A low entropy says that the student is sure, and nothing about who is right, the label or the student."
+        ),
+    },
+    right="ad",
+    hints=(
+        "Go back to the loop: what is recorded for every sample, and what are the samples ranked by?",
+        "A bar counts the samples that are kept. It does not show how well anything is recognised.",
+        "One of the two right statements explains the bars, and the other is a warning.",
+    ),
+)
+
+
+@styled
+def stairs(active: Sequence[int], title: str) -> Picture:
+    """How many samples a condensed run shows in every epoch, and what it saves of plain KD, which shows all in each."""
+    percent = [100 * count / active[0] for count in active]
+    cost = sum(percent) / len(percent)
+    figure, (axes,) = new_figure(7.2, 3.4)
+    edges = [epoch - 0.5 for epoch in range(1, len(active) + 2)]
+    axes.stairs(percent, edges, fill=True, color=colour("kept"))
+    axes.stairs([100] * len(active), edges, baseline=percent, fill=True, facecolor="white", edgecolor=colour("dropped"),
+                hatch=ROLES["dropped"].hatch, linewidth=0)  # fmt: skip
+    axes.plot([edges[0], edges[-1]], [100, 100], color=colour("teacher"))
+    axes.text(edges[0], 102, "plain KD shows every sample in every epoch", color=colour("teacher"), va="bottom")
+    axes.text(len(active) / 2, 40, f"shown: {cost:.0f} %", color="white", ha="center", fontsize=15, fontweight="bold")
+    axes.text(edges[-1] - 0.2, 92, f"saved: {100 - cost:.0f} %", ha="right", va="center", fontweight="bold",
+              bbox={"facecolor": "white", "edgecolor": "none", "pad": 2})  # fmt: skip
+    axes.set(title=title, xlabel="epoch", ylabel="samples shown (%)", xlim=(edges[0], edges[-1]), ylim=(0, 112))
+    axes.set_yticks([0, 50, round(percent[-1]), 100])
+    alt = f"Stairs from 100 to {percent[-1]:.0f} percent of the samples over {len(active)} epochs, below a line at 100 percent."
+    said = f"The last stage shows {percent[-1]:.0f} % of the samples, but the whole run costs {cost:.0f} %."
+    return Picture(figure, alt, said)
+
+
+@styled
+def kept_by_class(classes: Sequence[str], labels: Tensor, active: Tensor, title: str) -> Picture:
+    """Which share of every class is still shown: a bar per class, the least kept on top.
+
+    Args:
+        classes: their names.
+        labels: of all samples, int64 [N].
+        active: ids of those that are shown.
+        title: of the figure.
+    """
+    counts = [torch.bincount(which, minlength=len(classes)) for which in (labels[active], labels)]
+    shares = (100 * counts[0] / counts[1]).tolist()
+    order = sorted(range(len(classes)), key=lambda label: shares[label])
+    figure, (axes,) = new_figure(7.2, 0.9 + 0.3 * len(classes))
+    for row, label in enumerate(order):
+        axes.barh(row, shares[label], color=colour("kept"), height=0.74)
+        axes.barh(row, 100 - shares[label], left=shares[label], color="white", edgecolor=colour("dropped"), height=0.74,
+                  hatch=ROLES["dropped"].hatch, linewidth=0)  # fmt: skip
+        axes.text(101, row, f"{shares[label]:.0f} %", va="center", fontsize=9.5)
+    label_rows(axes, [classes[label] for label in order])
+    axes.set(title=title, xlim=(0, 110), xlabel="share of the class that is still shown (%)")
+    axes.set_xticks(range(0, 101, 20))
+    axes.grid(visible=False)
+    whole = [classes[label] for label in order if counts[0][label] == counts[1][label]]
+    alt = f"A bar for each of {len(classes)} classes: the share of its samples that is still shown, ascending."
+    said = f"The class {classes[order[0]]} goes first: only {shares[order[0]]:.0f} % of it is still shown."
+    return Picture(figure, alt, said, f"Still complete: {', '.join(whole) or 'none'}.")

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from kcd_teach.condensation import (
+    DROPPED,
     KEPT,
     MIXED,
     ROLES,
@@ -248,7 +249,10 @@ class StageExplorer(Explorer):
         _show_ranking(self._ranking, np.sort(self._scores[stage])[::-1], role, 1.05 * float(self._scores.max()))
         before = torch.from_numpy(self._roles[max(stage - 1, 0)])[self._followed]
         self._tiles.update([self._pictures, self._pictures], [_names(before), _names(role[self._followed])])
-        return f"stage {stage}: {_tally(role)}"
+        cut = (
+            f"; score at the cut: {self._scores[stage][self._roles[stage] != DROPPED].min():.3f} nats" if stage else ""
+        )
+        return f"stage {stage}: {_tally(role)}{cut}"
 
 
 def _names(codes: Tensor) -> list[str]:

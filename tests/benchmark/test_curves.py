@@ -113,12 +113,25 @@ def test_runs_under_way_are_seen_until_the_store_has_them(tmp_path):
 
 def test_what_a_killed_process_wrote_too_much_is_written_anew(tmp_path):
     store = Store(tmp_path)
-    store.log("a", [{"epoch": 1}, {"epoch": 2}], anew=True)
-    store.log("a", [{"epoch": 1}], anew=True)
-    store.log("a", [{"epoch": 2}])
-    with (tmp_path / "progress" / "b.jsonl").open("w") as file:
-        file.write('{"epoch": 1}\n{"epo')
-    assert store.under_way() == {"a": [{"epoch": 1}, {"epoch": 2}], "b": [{"epoch": 1}]}
+    first, second = (
+        {"title": "a", "epochs": 3, "epoch": epoch, "seconds": 1.0, "test_accuracy": 0.5, "train_loss": 1.0}
+        for epoch in (1, 2)
+    )
+    store.log("a", [first, second], anew=True)
+    store.log("a", [first], anew=True)
+    store.log("a", [second])
+    whole = (tmp_path / "progress" / "a.jsonl").read_bytes()
+    for name, content in {
+        "torn": whole[:-9],
+        "altered": whole.replace(b'"epoch": 2', b'"epoch": 7'),
+        "no_text": whole.replace(b'"epoch": 2', b'"epoch": \xff'),
+        "foreign": whole.splitlines(keepends=True)[0] + b'{"epoch": 2}\n',
+    }.items():
+        (tmp_path / "progress" / f"{name}.jsonl").write_bytes(content)
+    (tmp_path / "progress" / "none.jsonl").write_text('{"epo')
+    found = store.under_way()
+    assert found.pop("a") == [first, second]
+    assert found == {key: [first] for key in ("torn", "altered", "no_text", "foreign")}
     assert not store.is_claimed("a")
     with store.claim("a"):
         assert store.is_claimed("a")

@@ -75,20 +75,18 @@ def test_networks_exist_and_rates_are_the_benchmarks():
     assert {pair.learning_rate for pair in PAIRS} == {0.05, 0.01}
 
 
-def test_the_full_runs_that_the_readme_speaks_of_are_stored():
+def test_the_full_runs_that_the_pages_speak_of_are_stored():
     store = Store(ROOT / "data" / "results" / "full")
     plan, records = Prepared.load(store), store.records()
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    page = " ".join((ROOT / "docs" / "running.md").read_text(encoding="utf-8").split())
     (teacher,) = (read_teacher(path) for path in (ROOT / "data" / "teachers").glob("*.json"))
     assert teacher == plan.teachers["vgg13"]
-    assert f"VGG-13 reached {100 * teacher.accuracy:.2f} %" in " ".join(readme.split())
+    assert f"VGG-13 reached {100 * teacher.accuracy:.2f} %" in page
     assert teacher.published == 74.64
     last = {
         record["seed"]: 100 * record["test_accuracy"][-1] for record in records.values() if record["row"] == "Student"
     }
-    assert f"VGG-8 alone {last[0]:.2f} % and {last[1]:.2f} % with two seeds (published 70.36 %)" in " ".join(
-        readme.split()
-    )
+    assert f"VGG-8 alone {last[0]:.2f} % and {last[1]:.2f} % with two seeds (published 70.36 %)" in page
     assert all(len(record["test_accuracy"]) == 240 and record["device"] == "NVIDIA H200" for record in records.values())
 
 
@@ -98,14 +96,14 @@ def test_the_weights_of_the_full_teacher_are_those_of_its_record():
     assert hash_of(load_checkpoint(create_model("vgg13"), path)) == read_teacher(record).weights
 
 
-def test_steps_on_a_gpu_are_as_the_readme_says():
+def test_steps_on_a_gpu_are_as_the_page_on_speed_says():
     lines = (ROOT / "data" / "results" / "gpu_steps.jsonl").read_text().splitlines()
     parts = {line["part"]: line for line in map(json.loads, lines) if "part" in line}
-    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    page = " ".join((ROOT / "docs" / "speed.md").read_text(encoding="utf-8").split())
     for name, words in (("vgg8 labels", "(VGG-8 alone)"), ("V13>V8 KD", "(KD from VGG-13)")):
         graph, plain = parts[f"{name}, graph"], parts[f"{name}, plain"]
-        assert f"{graph['ms']:.2f} instead of {plain['ms']:.2f} ms {words}" in readme
-        assert re.search(rf"{plain['launches']:.0f} (kernels )?{re.escape(words)}", readme)
+        assert f"{graph['ms']:.2f} instead of {plain['ms']:.2f} ms {words}" in page
+        assert re.search(rf"{plain['launches']:.0f} (kernels )?{re.escape(words)}", page)
         assert plain["busy ms"] / plain["ms"] == pytest.approx(1 / 6, abs=0.02)  # "a sixth of the time"
     compared = {name: line["plain and graph"] for name, line in parts.items() if "graph against plain" in name}
     assert compared == dict.fromkeys(

@@ -43,9 +43,10 @@ def test_effects_take_only_seeds_that_all_four_rows_have():
     assert len(study.effects(70)["choosing"]) == 1
 
 
-def test_rows_without_two_runs_make_no_comparison():
-    study = MadeUp({"a": {0: 1.0, 1: 3.0}, "b": {0: 0.5, 1: 1.0}, "c": {0: 4.0}})
-    assert study.gaps([("a", "b"), ("a", "c"), ("a", "d")]) == {"a − b": [0.5, 2.0]}
+def test_rows_with_few_runs_make_no_comparison():
+    many = {seed: 80.0 + seed for seed in range(lesson.FEWEST)}
+    study = MadeUp({"a": many, "b": {seed: value - 0.5 for seed, value in many.items()}, "c": {0: 4.0, 1: 5.0}})
+    assert study.gaps([("a", "b"), ("a", "c"), ("a", "d")]) == {"a − b": [0.5] * lesson.FEWEST}
 
 
 def test_kept_shares_count_the_last_set_of_every_seed():
@@ -104,13 +105,33 @@ def test_pictures_say_what_they_show(name):
     assert picture.reading.endswith(".")
 
 
-def test_the_reading_names_what_stands_out_with_its_size():
-    reading = PICTURES["side by side"]().reading
-    assert reading.startswith("small: 1 of 2 differences stand out after the correction, a − b +1.1")
-    assert "large: none of 1 differences stands out" in reading
+def test_the_reading_says_what_stands_out_and_the_numbers_give_its_size():
+    picture = PICTURES["side by side"]()
+    assert picture.reading == (
+        "With small, 1 of 2 differences stand out after the correction, upwards; with large, none of the 1 differences "
+        "stands out from the noise."
+    )
+    assert "a − b +1.12 ± 0.35 (n = 4)" in picture.numbers
 
 
-@pytest.mark.parametrize("name", ["choice-2k", "choice-10k", "ranking-2k", "wrong-labels", "rare-class", "duplicates"])
+STUDIES = (
+    "choice-2k", "choice-10k", "choice-500", "choice-length", "choice-convnet", "ranking-2k", "wrong-labels", "rare-class",
+    "duplicates",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_no_seed_was_left_out(name):
+    """Studies grow seed by seed: what a row has are its first seeds, so that none is missing for its result."""
+    study = lesson.Study(name)
+    wanted = {row.name: study.prepared.plan.seeds_of(row) for row in study.prepared.plan.rows}
+    for row, runs in study.accuracies.items():
+        assert sorted(runs) == list(wanted[row][: len(runs)])
+    units = {unit.key for unit in study.prepared.units()}
+    assert study.store.records().keys() <= units
+
+
+@pytest.mark.parametrize("name", STUDIES)
 def test_stored_records_agree_with_themselves(name):
     """What a record says of kept samples and classes fits the counts and the accuracy beside it."""
     study = lesson.Study(name)
@@ -132,4 +153,5 @@ def test_readme_of_the_studies_names_every_study_and_its_date():
         content = json.loads(plan.read_text())
         if plan.parent.name.startswith(("choice-", "ranking-")):
             assert f"`{plan.parent.name}`" in text
+            assert f"`{content['code']}`" in text
             assert all("/" not in file or file.startswith("../choice/") for file in content["files"])
