@@ -18,8 +18,9 @@ def check_choice(argument: str, value: str, allowed: Iterable[str]) -> str:
     names = list(allowed)
     if value in names:
         return value
-    nearest = difflib.get_close_matches(str(value), names, n=1, cutoff=0.4)
-    hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
+    folded = {name.casefold(): name for name in reversed(names)}
+    nearest = difflib.get_close_matches(str(value).casefold(), folded, n=1, cutoff=0.4)
+    hint = f"; did you mean {folded[nearest[0]]!r}?" if nearest else "."
     raise ValueError(f"{argument}={value!r} is unknown{hint} Known: {', '.join(names)}")
 
 

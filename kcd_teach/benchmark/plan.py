@@ -14,7 +14,7 @@ from kcd_teach.benchmark.store import Store
 from kcd_teach.datasets import Dataset, data_folders, find_data_file
 from kcd_teach.distillers import LabelsOnly, distiller_class
 from kcd_teach.fingerprints import code_fingerprint, own_code
-from kcd_teach.models import TEACHER, create_model
+from kcd_teach.models import TEACHER, check_network, create_model
 from kcd_teach.registry import files_of, origins
 from kcd_teach.training import LARGEST_SEED
 from kcd_teach.validation import rehearse, smallest_batch
@@ -95,7 +95,12 @@ class Plan:
         }
 
     def check_batches(self, dataset: Dataset) -> None:
-        """Raise ValueError if some epoch of a row would end with a batch that is too small for its method or networks."""
+        """Raise ValueError if some epoch of a row would end with a batch that is too small for its method or networks.
+
+        Networks that are named ``package.module:function`` are imported for it.
+        """
+        for network in dict.fromkeys(network for pair in self.pairs for network in (pair.teacher, pair.student)):
+            check_network("network", network)
         for row in self.rows:
             counts = row.shown(len(dataset.train_images), self.scale.epochs)
             least = distiller_class(row.method).needs.smallest_batch if row.method else 1
@@ -222,6 +227,7 @@ class Prepared:
     def save(self, store: Store) -> None:
         """Write it to ``plan.json``, from which the table knows what belongs together."""
         plan = self.plan
+        from_files = {(kind, name) for kind, name in plan.names if ":" not in name}  # the others say where they are
         content = {
             "pairs": [pair.name for pair in plan.pairs],
             "rows": [str(row) for row in plan.rows],
@@ -232,8 +238,8 @@ class Prepared:
             "num_samples": self.num_samples,
             "code": self.code,
             "own": self.own,
-            "files": files_of(plan.names),
-            "registered": [f"{kind} {name}" for kind, name, *_ in origins() if (kind, name) in plan.names],
+            "files": files_of(from_files),
+            "registered": [f"{kind} {name}" for kind, name, *_ in origins() if (kind, name) in from_files],
             "teachers": [dataclasses.asdict(teacher) for teacher in self.teachers.values()],
         }
         path = store.folder / "plan.json"

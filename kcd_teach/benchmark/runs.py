@@ -32,7 +32,7 @@ from kcd_teach.datasets import Dataset
 from kcd_teach.distillers import create_distiller, distiller_class
 from kcd_teach.fingerprints import code_fingerprint, fingerprint_of, hash_of, own_code
 from kcd_teach.knowledge import Knowledge, accuracy, class_accuracy
-from kcd_teach.models import create_model, list_models, load_checkpoint, save_weights
+from kcd_teach.models import check_network, create_model, load_checkpoint, save_weights
 from kcd_teach.recipe import Engine, Recipe
 from kcd_teach.training import Distillation, distill
 
@@ -86,10 +86,13 @@ def finish(title: str, key: str, store: Store, start: Callable[[Path], Distillat
     """
     with repeatably():
         run = _where_it_stopped(key, store, start)
+        about = {"title": title, "epochs": run.recipe.epochs}
+        store.log(key, ({**about, **dataclasses.asdict(report)} for report in run.reports), anew=True)
         watch(title, run)
         while len(run):
             store.keep_previous(key)
-            next(run)
+            report = next(run)
+            store.log(key, [{**about, **dataclasses.asdict(report)}])
             watch(title, run)
     return run
 
@@ -201,7 +204,7 @@ class Teacher:
 
     def file(self, store: Store) -> Path:
         """Where its weights are; ``.npz`` in a folder from before there were safetensors."""
-        path = store.folder / "teachers" / f"{self.network}-{self.weights[:16]}.safetensors"
+        path = store.folder / "teachers" / f"{_readable(self.network)}-{self.weights[:16]}.safetensors"
         old = path.with_suffix(".npz")
         return old if old.exists() and not path.exists() else path
 
@@ -236,7 +239,7 @@ def train_teacher(
     Returns:
         The teacher; None while another process is training it.
     """
-    check_choice("teacher", network, list_models())
+    check_network("teacher", network)
     check_at_least("seed", seed, 0)
     dataset = scale.images(root)
     recipe = scale.recipe(rate_of(network), scale.teacher_epochs)
@@ -315,7 +318,7 @@ def _listed(teachers: Mapping[Path, Teacher]) -> str:
 def _teachers_for(network: str, dataset: Dataset, store: Store) -> dict[Path, Teacher]:
     """Record -> teacher, of all that a folder has for these images: trained with seed 0, or from a checkpoint."""
     found, images = {}, fingerprint_of(dataset)
-    for path in sorted((store.folder / "teachers").glob(f"{network}-*.json")):
+    for path in sorted((store.folder / "teachers").glob(f"{_readable(network)}-*.json")):
         try:
             record, teacher = unsealed(path.read_text(encoding="utf-8")), read_teacher(path)
             config = record.get("config", {"images": record.get("images"), "seed": 0})
@@ -341,7 +344,12 @@ def _own_of(own: Mapping[str, str], *names: str) -> dict[str, Any]:
 
 
 def _record_file(network: str, config: dict[str, Any], store: Store) -> Path:
-    return store.folder / "teachers" / f"{network}-{key_of(config)}.json"
+    return store.folder / "teachers" / f"{_readable(network)}-{key_of(config)}.json"
+
+
+def _readable(name: str) -> str:
+    """A name as a part of a file's."""
+    return re.sub(r"[^\w.@+-]+", "-", name)
 
 
 def load_published(
@@ -354,7 +362,7 @@ def load_published(
         ValueError: an unknown network; a file that is damaged, could run code, or holds another network.
         OSError: a file that is missing.
     """
-    check_choice("teacher", network, list_models())
+    check_network("teacher", network)
     dataset = scale.images(root)
     loaded = load_checkpoint(create_model(network, len(dataset.classes), dataset.in_channels, seed=0), path).eval()
     weights = hash_of(loaded)
@@ -494,7 +502,7 @@ class Unit:
     @property
     def weights_file(self) -> str:
         """Where the trained student is kept in the folder of its record, as ``students/V13-V8_KC-KD_seed0_KEY.safetensors``."""
-        readable = re.sub(r"[^\w.@+-]+", "-", f"{self.pair.name}_{self.row.name}_seed{self.seed}_{self.key[:12]}")
+        readable = _readable(f"{self.pair.name}_{self.row.name}_seed{self.seed}_{self.key[:12]}")
         return f"students/{readable}.safetensors"
 
 

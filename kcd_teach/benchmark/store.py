@@ -32,7 +32,10 @@ RANGES = {
 }
 """The lists of numbers in a record, and between what they must be; a class without test images has none (None)."""
 
-FOLDERS = ("checkpoints", "students", "teachers", "locks")
+EPOCH = {"title", "epochs", "epoch", "seconds", *SERIES}
+"""What is read of a line of progress."""
+
+FOLDERS = ("checkpoints", "students", "teachers", "locks", "progress")
 """What a store is divided into."""
 
 PATIENCE = 60.0
@@ -45,7 +48,8 @@ class Store:
     """A folder that any number of processes may work on at the same time.
 
     ``results.jsonl`` holds a line per finished run; ``students/`` and ``teachers/`` trained weights; ``checkpoints/``
-    what is unfinished; ``locks/`` who is at work. A lock ends with its process, however that ends.
+    what is unfinished, and ``progress/`` a line for each of its epochs; ``locks/`` who is at work. A lock ends with its
+    process, however that ends.
 
     Reading changes nothing in it, so that results can be read where nothing can be written.
 
@@ -156,6 +160,37 @@ class Store:
     def _lock(self, key: str) -> Path:
         return self.folder / "locks" / f"{key}.lock"
 
+    def is_claimed(self, key: str) -> bool:
+        """True while some process works on a run; where locks cannot be tried, False."""
+        if not self._lock(key).exists():
+            return False
+        try:
+            with FileLock(self._lock(key), timeout=0):
+                return False
+        except Timeout:
+            return True
+        except OSError:
+            return False
+
+    def log(self, key: str, lines: Iterable[Record], anew: bool = False) -> None:
+        """Write a line for each epoch of a run at work, for whoever wants to watch it; ``anew`` in the place of all."""
+        path = self.folder / "progress" / f"{key}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w" if anew else "a", encoding="utf-8") as file:
+            file.writelines(sealed(line) + "\n" for line in lines)
+
+    def under_way(self) -> dict[str, list[Record]]:
+        """Epochs of unfinished runs by key, up to the first that cannot be read: the last one may be half written."""
+        found: dict[str, list[Record]] = {}
+        for path in sorted((self.folder / "progress").glob("*.jsonl")):
+            with contextlib.suppress(ValueError, OSError):
+                for line in path.read_bytes().splitlines():
+                    epoch = unsealed(line.decode())
+                    if not epoch.keys() >= EPOCH:
+                        break
+                    found.setdefault(path.stem, []).append(epoch)
+        return found
+
     def checkpoint(self, key: str) -> Path:
         """The file in which an unfinished run is saved."""
         return self.folder / "checkpoints" / f"{key}.pt"
@@ -205,7 +240,7 @@ class Store:
         """
         current = self.checkpoint(key)
         _sweep(current.parent, key)
-        for path in (current, _previous(current)):
+        for path in (current, _previous(current), self.folder / "progress" / f"{key}.jsonl"):
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # where a lock that is held cannot be deleted
             self._lock(key).unlink()
@@ -213,7 +248,9 @@ class Store:
     def tidy(self, stored: Iterable[str]) -> None:
         """Delete what processes left behind that were killed after they had stored these runs, or beside a run."""
         left = {
-            path.name.partition(".")[0] for name in ("checkpoints", "locks") for path in (self.folder / name).iterdir()
+            path.name.partition(".")[0]
+            for name in ("checkpoints", "locks", "progress")
+            for path in (self.folder / name).iterdir()
         }
         for key in left.intersection(stored):
             self.discard(key)

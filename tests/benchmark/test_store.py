@@ -7,7 +7,7 @@ import os
 import pytest
 
 from kcd_teach.benchmark import Store
-from kcd_teach.benchmark.store import key_of
+from kcd_teach.benchmark.store import FOLDERS, key_of
 from kcd_teach.checkpoints import write_state
 
 CONFIG = {"seed": 0}
@@ -137,4 +137,4 @@ def test_reading_changes_nothing_in_a_folder(tmp_path):
     assert not store.folder.exists()
     with store.claim("key") as mine:
         assert mine
-        assert {path.name for path in store.folder.iterdir()} == {"checkpoints", "students", "teachers", "locks"}
+        assert {path.name for path in store.folder.iterdir()} == set(FOLDERS)
