@@ -124,7 +124,7 @@ def test_two_seeds_do_not_stretch_the_axis():
     low, high = picture.figure.axes[0].get_ylim()
     assert 60 < low < 70
     assert 75 < high < 85
-    assert "cuts them off" in picture.reading
+    assert "cuts them off" in picture.numbers
 
 
 def test_a_long_title_is_inside_the_picture():
