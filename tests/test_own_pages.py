@@ -1,4 +1,4 @@
-"""The pages about one's own images, networks and loop, and about using a student: every section runs as a file of its own."""
+"""The pages about one's own images, networks and loop, and about using a student: every section runs as a file, in few processes."""
 
 import os
 import re
@@ -30,28 +30,30 @@ def sections(page: str) -> dict[str, str]:
     return {title: found for title, found in code.items() if found}
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_sections_run(tmp_path, page):
-    files = []
-    for title, code in sections(page).items():
+def test_sections_run(tmp_path):
+    files, left_out = [], []
+    for title, code in (section for page in PAGES for section in sections(page).items()):
         if any(re.search(rf"^import {name}", code, flags=re.M) and not find_spec(name) for name in OPTIONAL):
+            left_out.append(title)
             continue
         files.append(tmp_path / f"{title}.py")
         files[-1].write_text(code)
-    apart = [file for file in files if "distributed" in file.read_text()]
+    apart = [file for file in files if "import distributed" in file.read_text()]
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     said = run(tmp_path, "-c", IN_TURN, *(file for file in files if file not in apart))
     said += "".join(run(tmp_path, *torchrun, file) for file in apart)
     for file in files:
         if file.stem in SAID:
             assert re.search(rf"^({SAID[file.stem]})$", said, flags=re.M), said
+    if left_out:
+        pytest.skip(f"all others ran; what these need is not installed: {', '.join(left_out)}")
 
 
 def run(folder: Path, *arguments: str | Path) -> str:
     """What Python prints; it must not fail."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=600
+        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=1800
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
