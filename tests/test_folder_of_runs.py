@@ -120,11 +120,14 @@ def test_the_nearest_name_is_the_one_in_other_letters():
 
 def test_two_seeds_do_not_stretch_the_axis():
     runs = {"KD": {0: 70.0, 1: 75.0}, "KC-KD": {0: 71.0, 1: 72.0}}
-    picture = figures.cost_accuracy(runs, {"KD": 1.0, "KC-KD": 0.85}, "title")
-    low, high = picture.figure.axes[0].get_ylim()
-    assert 60 < low < 70
-    assert 75 < high < 85
-    assert "cuts them off" in picture.reading
+    for picture in (
+        figures.cost_accuracy(runs, {"KD": 1.0, "KC-KD": 0.85}, "title"),
+        figures.accuracy_against_cost({"KD": {1.0: runs["KD"]}, "KC-KD": {0.85: runs["KC-KD"]}}, "title"),
+    ):
+        low, high = picture.figure.axes[0].get_ylim()
+        assert 60 < low < 70
+        assert 75 < high < 85
+        assert "cuts them off" in picture.numbers
 
 
 def test_a_long_title_is_inside_the_picture():

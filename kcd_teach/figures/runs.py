@@ -1,13 +1,14 @@
 """Pictures of runs: paired differences, accuracy against cost, learning curves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from kcd_teach.figures.picture import Picture
 from kcd_teach.figures.style import ROLES, colour, new_figure, styled
-from kcd_teach.statistics import interval, paired_differences, verdict
+from kcd_teach.statistics import Interval, interval, paired_differences, verdict
 
 Accuracies = Mapping[str, Mapping[int, float]]
 """Variant -> seed -> accuracy in percent."""
@@ -141,7 +142,23 @@ def accuracy_against_cost(
     ]
     alt = "Test accuracy against cost, cheaper to the left, with 95 % intervals: " + ", ".join(families) + "."
     small = f"Accuracy in percent: {'; '.join(numbers)}. Marks of one cost stand a little apart."
-    return Picture(figure, alt, _at_the_lowest_cost(families), small)
+    runs_of_all = [list(runs.values()) for points in families.values() for runs in points.values()]
+    cut = limit_heights(axes, [*chain(*runs_of_all), *(levels or {}).values()], map(interval, runs_of_all))
+    return Picture(figure, alt, _at_the_lowest_cost(families), small + cut)
+
+
+def limit_heights(axes: Axes, values: Sequence[float], means: Iterable[Interval]) -> str:
+    """Where an interval is huge, as that of two seeds, show what lies near the points; a sentence if that cuts some."""
+    low, high = min(values), max(values)
+    near = max(high - low, 2.0)
+    ends = [mean.mean + sign * mean.half_width for mean in means for sign in (-1, 1)]
+    ends = [end for end in ends if np.isfinite(end)]
+    if not any(end < low - near or end > high + near for end in ends):
+        return ""
+    bottom, top = max(low - near, min([low, *ends])), min(high + near, max([high, *ends]))
+    room = 0.12 * (top - bottom)
+    axes.set_ylim(max(0, bottom - room), top + room)
+    return " Intervals so wide that the picture cuts them off come from few seeds."
 
 
 def _at_the_lowest_cost(families: Mapping[str, Mapping[float, Mapping[int, float]]]) -> str:
