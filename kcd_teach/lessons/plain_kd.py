@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import seaborn as sns
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor, nn
@@ -13,7 +12,7 @@ from kcd_teach.datasets import Dataset
 from kcd_teach.distillers.kd import kd_loss as library_kd_loss
 from kcd_teach.figures.picture import Picture
 from kcd_teach.figures.runs import Accuracies, dots_and_interval, label_rows
-from kcd_teach.figures.samples import draw_prediction, show_image, write_legibly
+from kcd_teach.figures.samples import draw_prediction, show_image
 from kcd_teach.figures.style import ROLES, VALUE_MAP, colour, headline, new_figure, styled
 from kcd_teach.knowledge import predict
 from kcd_teach.lessons.exercise import Exercise, Judgement
@@ -245,9 +244,15 @@ def own_picture(path: str | Path | None, teacher: nn.Module, dataset: Dataset) -
     )
 
 
+MIDDLE = 0.179
+"""Relative luminance on which black and white stand out equally well (WCAG 2.1: contrast 4.6)."""
+
+
 @styled
 def resemblance(table: np.ndarray, classes: Sequence[str], title: str) -> Picture:
     """What the teacher says about the samples of every class: mean probabilities [C, C], a row per label."""
+    import seaborn as sns  # here, as it takes 80 MB, and no other figure needs it
+
     percent = 100 * table
     figure, (axes,) = new_figure(7.6, 5.0)
     sns.heatmap(
@@ -263,7 +268,9 @@ def resemblance(table: np.ndarray, classes: Sequence[str], title: str) -> Pictur
         linecolor="white",
         ax=axes,
     )
-    write_legibly(axes)
+    cells = axes.collections[0]
+    for number, tint in zip(axes.texts, cells.get_facecolor(), strict=True):  # seaborn keeps white far too long
+        number.set_color("black" if sns.utils.relative_luminance(tint) > MIDDLE else "white")
     axes.set(title=title, xlabel="what the teacher says", ylabel="label")
     axes.tick_params(axis="x", rotation=35, length=0)
     axes.tick_params(axis="y", rotation=0, length=0)
