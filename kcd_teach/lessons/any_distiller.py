@@ -80,6 +80,8 @@ attention_map = Exercise(
     mistakes={
         "The values were not squared. Positive and negative reactions at one place then cancel, as if "
         "nothing were there.": lambda f: F.normalize(f.mean(dim=1).flatten(1), dim=1),
+        "Absolute values were taken, not squares. AT has been written in both ways, but the weight of 1000 belongs to "
+        "squares.": lambda f: F.normalize(f.abs().mean(dim=1).flatten(1), dim=1),
         "The mean was squared, not the values: squares come first, or reactions of opposite sign cancel.": lambda f: (
             F.normalize(f.mean(dim=1).pow(2).flatten(1), dim=1)
         ),
