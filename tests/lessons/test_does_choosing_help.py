@@ -155,3 +155,14 @@ def test_readme_of_the_studies_names_every_study_and_its_date():
             assert f"`{plan.parent.name}`" in text
             assert f"`{content['code']}`" in text
             assert all("/" not in file or file.startswith("../choice/") for file in content["files"])
+
+
+def test_what_other_pages_say_about_the_verdict_holds():
+    """Notebooks 00, 02, 05 and 08 say in words what these studies found; bring them up to date if this fails."""
+    small, large, ranking = (lesson.Study(name) for name in ("choice-2k", "choice-10k", "ranking-2k"))
+    few, many = (np.mean(study.gap("KC-KD 30%", "random 30%")) for study in (small, large))
+    assert many < 1 < 2 * many < few
+    by_class = small.class_gaps("KC-KD 30%", "random 30%").mean(axis=0)
+    assert by_class.max() / len(by_class) > few / 2
+    assert all(interval(small.effects(ratio)["blending"]).covers_zero for ratio in (70, 30))
+    assert interval(ranking.gap("entropy 30%", "another student, fixed 30%")).covers_zero
