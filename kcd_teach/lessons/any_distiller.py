@@ -34,8 +34,8 @@ from kcd_teach.zoo import FAMILIES
 
 QUESTIONS = {
     "relations": Question(
-        "KD compares nothing but the predictions for each image on its own. Once a student was trained by KD, what has happened to "
-        "its likenesses between images, measured by the losses of SP, RKD and PKT, compared with an untrained student?",
+        "KD compares the predictions for one image at a time. Measured by the losses of SP, RKD and PKT, are the likenesses "
+        "between images closer to the teacher's after a training with KD than in an untrained student?",
         ("all three are closer to the teacher's", "some are closer, some further away", "none is closer"),
     ),
     "slowest": Question(

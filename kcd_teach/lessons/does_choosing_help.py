@@ -538,7 +538,8 @@ def _said_of(study: str, gaps: Gaps, comparisons: int, pool: bool) -> str:
         "upwards" if up == len(clear) else "downwards" if not up else f"{up} upwards and {len(clear) - up} downwards"
     )
     count = "all" if len(clear) == len(gaps) > 1 else f"{len(clear)} of"
-    return f"with {study}, {count} {len(gaps)} differences stand out after the correction, {sides}"
+    stand = "stands" if len(clear) == 1 else "stand"
+    return f"with {study}, {count} {len(gaps)} differences {stand} out after the correction, {sides}"
 
 
 @styled

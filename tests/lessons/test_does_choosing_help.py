@@ -108,7 +108,7 @@ def test_pictures_say_what_they_show(name):
 def test_the_reading_says_what_stands_out_and_the_numbers_give_its_size():
     picture = PICTURES["side by side"]()
     assert picture.reading == (
-        "With small, 1 of 2 differences stand out after the correction, upwards; with large, none of the 1 differences "
+        "With small, 1 of 2 differences stands out after the correction, upwards; with large, none of the 1 differences "
         "stands out after the correction."
     )
     assert "a − b +1.12 ± 0.35 (n = 4)" in picture.numbers
