@@ -159,7 +159,7 @@ def test_curves_say_what_is_finished_under_way_and_missing():
 
 def test_a_lead_within_another_interval_is_called_so():
     runs = {"KD": {0: [60.0], 1: [62.0]}, "KC-KD": {0: [61.5], 1: [61.7]}, "Student": {0: [50.0], 1: [50.1]}}
-    said = "KC-KD ends highest, at 61.60, which lies within the interval of KD, too."
+    said = "KC-KD ends highest, at 61.60; this mean lies within the interval of KD, too."
     assert figures.run_curves(runs, "title", epochs=1).reading == said
 
 

@@ -147,7 +147,7 @@ def _curves_reading(curves: Curves, running: Curves, epochs: int, quantity: str)
 def _as_far(found: Mapping[str, Interval], top: str) -> str:
     """Which rows' intervals hold the highest mean, too, so that nobody takes a lead within the noise for a victory."""
     near = [row for row, one in found.items() if row != top and one.mean + one.half_width >= found[top].mean]
-    return f", which lies within the interval of {join_names(near)}, too" if near else ""
+    return f"; this mean lies within the interval of {join_names(near)}, too" if near else ""
 
 
 @styled
