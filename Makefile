@@ -37,6 +37,7 @@ tour: $(VENV)/.test                ## run the first notebook without a browser a
 
 notebooks: $(VENV)/.test           ## run all notebooks and store their outputs
 	$(PY) -m kcd_teach.notebooks execute notebooks/*.ipynb
+	$(PY) -m kcd_teach.notebooks figures notebooks/*.ipynb
 
 bench: $(VENV)/.test               ## measure speed (by hand; prints ratios)
 	$(PY) -m tests.benchmarks.speed

@@ -8,7 +8,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kcd_teach.figures.picture import Picture
-from kcd_teach.figures.runs import Accuracies, dots_and_interval, label_rows, limit_heights, listed, spoken_verdict
+from kcd_teach.figures.runs import (
+    Accuracies,
+    dots_and_interval,
+    join_names,
+    label_rows,
+    limit_heights,
+    listed,
+    spoken_verdict,
+)
 from kcd_teach.figures.style import ROLES, colour, headline, new_figure, styled
 from kcd_teach.statistics import Interval, interval
 
@@ -132,7 +140,7 @@ def _curves_reading(curves: Curves, running: Curves, epochs: int, quantity: str)
     texts, numbers = [], ""
     if done:
         top = max(done, key=lambda row: done[row].mean)
-        texts = [f"{top} ends {'highest, ' if len(done) > 1 else ''}at {done[top].mean:.2f}."]
+        texts = [f"{top} ends {'highest, ' if len(done) > 1 else ''}at {done[top].mean:.2f}{_as_far(done, top)}."]
         ends = "; ".join(f"{row} {found}" for row, found in done.items())
         numbers = f"After the last epoch, {quantity}, mean ± 95 % interval: {ends}."
     for row, runs in running.items():
@@ -142,6 +150,12 @@ def _curves_reading(curves: Curves, running: Curves, epochs: int, quantity: str)
         ]
     missing = not_run([row for row, runs in curves.items() if not runs and row not in running])
     return " ".join([*texts, *missing]), numbers
+
+
+def _as_far(found: Mapping[str, Interval], top: str) -> str:
+    """Which rows' intervals hold the highest mean, too, so that nobody takes a lead within the noise for a victory."""
+    near = [row for row, one in found.items() if row != top and one.mean + one.half_width >= found[top].mean]
+    return f"; this mean lies within the interval of {join_names(near)}, too" if near else ""
 
 
 @styled
@@ -245,7 +259,10 @@ def cost_accuracy(accuracies: Accuracies, costs: Mapping[str, float], title: str
     texts = [f"{row} {mean} at {100 * costs[row]:.0f} %" for row, mean in found.items()]
     alt = "Accuracy against cost, better is up and left; a mark and an interval per row: " + ", ".join(found) + "."
     top = max(found, key=lambda row: found[row].mean)
-    said = f"{top} has the highest mean, {found[top].mean:.2f} %, at {100 * costs[top]:.0f} % of a plain row's cost."
+    said = (
+        f"{top} has the highest mean, {found[top].mean:.2f} %, at {100 * costs[top]:.0f} % of a plain row's cost"
+        f"{_as_far(found, top)}."
+    )
     numbers = f"Accuracy in percent at its cost: {'; '.join(texts)}. Marks of one cost stand a little apart."
     return Picture(figure, alt, " ".join([said, *missing]), numbers + cut)
 

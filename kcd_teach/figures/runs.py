@@ -69,12 +69,12 @@ def spoken_verdict(gaps: Mapping[str, Sequence[float]], baseline: str) -> str:
         groups[next(word for word in groups if word in verdict(values))].append(name)
     ahead, behind, same = groups.values()
     parts = [
-        f"{_and(names)} {word} {baseline}"
+        f"{join_names(names)} {word} {baseline}"
         for names, word in ((ahead, "reached more than"), (behind, "fell behind"))
         if names
     ]
     if same:
-        parts.append(f"{_and(same)} {'lies' if len(same) == 1 else 'lie'} within the noise of {baseline}")
+        parts.append(f"{join_names(same)} {'lies' if len(same) == 1 else 'lie'} within the noise of {baseline}")
     text = "; ".join(parts)
     return f"{text[:1].upper()}{text[1:]}."
 
@@ -85,10 +85,10 @@ def listed(gaps: Mapping[str, Sequence[float]]) -> str:
     return f"Points, mean ± 95 % interval: {'; '.join(texts)}."
 
 
-def _and(names: Sequence[str]) -> str:
+def join_names(names: Sequence[str]) -> str:
     """Names as a sentence lists them.
 
-    >>> _and(["a"]), _and(["a", "b", "c"])
+    >>> join_names(["a"]), join_names(["a", "b", "c"])
     ('a', 'a, b and c')
     """
     return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
@@ -166,9 +166,7 @@ def _at_the_lowest_cost(families: Mapping[str, Mapping[float, Mapping[int, float
     full = families.get("KD", {}).get(1.0)
     if full is None or len(families) < 2:
         lowest = {name: min(points) for name, points in families.items()}
-        return (
-            f"The cheapest runs cost {_and([f'{100 * cost:.0f} % ({name})' for name, cost in lowest.items()])} of KD."
-        )
+        return f"The cheapest runs cost {join_names([f'{100 * cost:.0f} % ({name})' for name, cost in lowest.items()])} of KD."
     texts: dict[float, list[str]] = {}
     for name, points in families.items():
         cost = min(points)
@@ -177,7 +175,7 @@ def _at_the_lowest_cost(families: Mapping[str, Mapping[float, Mapping[int, float
             word = "ahead" if gap.mean > 0 else "behind"
             said = "cannot be told apart from full KD" if gap.covers_zero else f"is {abs(gap.mean):.1f} points {word}"
             texts.setdefault(cost, []).append(f"{'KD with fewer epochs' if name == 'KD' else name} {said}")
-    parts = [f"at {100 * cost:.0f} % of the cost, {_and(said)}" for cost, said in sorted(texts.items())]
+    parts = [f"at {100 * cost:.0f} % of the cost, {join_names(said)}" for cost, said in sorted(texts.items())]
     return f"A{'; '.join(parts)[1:]}." if parts else "No run is cheaper than KD."
 
 

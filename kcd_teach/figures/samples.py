@@ -272,6 +272,35 @@ def scatter(
     axes.set(title=title, xlabel=x_name, ylabel=y_name)
     correlation = _rank_correlation(x, y)
     alt = f"Density of {len(x):,} samples over {x_name} and {y_name}; their rank correlation is {correlation:+.2f}."
-    return Picture(
-        figure, alt, f"Over {len(x):,} samples the rank correlation of {x_name} and {y_name} is {correlation:+.2f}."
-    )
+    one, other = (name.partition(" (")[0] for name in (x_name, y_name))  # a unit is for the axis, not for a sentence
+    said = f"Over {len(x):,} samples the rank correlation of {one} and {other} is {correlation:+.2f}."
+    return Picture(figure, alt, said)
+
+
+@styled
+def kept_by_class(classes: Sequence[str], labels: Tensor, active: Tensor, title: str) -> Picture:
+    """Which share of every class is still shown: a bar per class, the least kept on top.
+
+    Args:
+        classes: their names.
+        labels: of all samples, int64 [N].
+        active: ids of those that are shown.
+        title: of the figure.
+    """
+    counts = [torch.bincount(which, minlength=len(classes)) for which in (labels[active], labels)]
+    shares = (100 * counts[0] / counts[1]).tolist()
+    order = sorted(range(len(classes)), key=lambda label: shares[label])
+    figure, (axes,) = new_figure(7.2, 0.9 + 0.3 * len(classes))
+    for row, label in enumerate(order):
+        axes.barh(row, shares[label], color=colour("kept"), height=0.74)
+        axes.barh(row, 100 - shares[label], left=shares[label], color="white", edgecolor=colour("dropped"), height=0.74,
+                  hatch=LOOKS["dropped"].hatch, linewidth=0)  # fmt: skip
+        axes.text(101, row, f"{shares[label]:.0f} %", va="center", fontsize=9.5)
+    label_rows(axes, [classes[label] for label in order])
+    axes.set(title=title, xlim=(0, 110), xlabel="share of the class that is still shown (%)")
+    axes.set_xticks(range(0, 101, 20))
+    axes.grid(visible=False)
+    whole = [classes[label] for label in order if counts[0][label] == counts[1][label]]
+    alt = f"A bar for each of {len(classes)} classes: the share of its samples that is still shown, ascending."
+    said = f"The class {classes[order[0]]} goes first: only {shares[order[0]]:.0f} % of it is still shown."
+    return Picture(figure, alt, said, f"Still complete: {', '.join(whole) or 'none'}.")

@@ -122,6 +122,10 @@ kd_loss = Exercise(
         "a smaller loss.": lambda z_s, z_t, t: library_kd_loss(z_s, z_t, t) / z_s.shape[1],
         "The samples were added up, not averaged (reduction='sum'). The loss, and with it every step, would grow "
         "with the batch.": lambda z_s, z_t, t: library_kd_loss(z_s, z_t, t) * len(z_s),
+        "This is the cross-entropy with the teacher's prediction. Its gradient is the same, but it is larger by the teacher's "
+        "own entropy, so it is not 0 where the two agree.": lambda z_s, z_t, t: (
+            -(t**2) * (torch.softmax(z_t / t, dim=1) * torch.log_softmax(z_s / t, dim=1)).sum(dim=1).mean()
+        ),
         "Only the student was softened. Both need the same T, or the loss is not 0 "
         "where they agree.": _teacher_not_softened,
     },
@@ -230,7 +234,8 @@ def own_picture(path: str | Path | None, teacher: nn.Module, dataset: Dataset) -
     first, second = logits.argsort(descending=True)[:2].tolist()
     figure, axes = new_figure(8.4, 3.3, 1, 3, width_ratios=[1.1, 1, 1])
     headline(figure, "What does the teacher make of it?")
-    show_image(axes[0], image.numpy(), f"test image {BUNDLED}" if path is None else Path(path).name)
+    label = dataset.classes[dataset.test_labels[BUNDLED]]
+    show_image(axes[0], image.numpy(), f"a test image, label: {label}" if path is None else Path(path).name)
     for axis, (temperature, probabilities) in zip(axes[1:], softened.items(), strict=True):
         draw_prediction(axis, dataset.classes, first, probabilities.tolist(), f"T = {temperature}")
         axis.set_yticklabels(dataset.classes if axis is axes[1] else [])
@@ -278,8 +283,8 @@ def resemblance(table: np.ndarray, classes: Sequence[str], title: str) -> Pictur
     row, column = divmod(int(others.argmax()), len(classes))
     alone = int(np.diag(percent).argmax())
     said = (
-        f"Shown what is labelled {classes[row]}, the teacher gives {others[row, column]:.0f} % to {classes[column]}, more "
-        "than to any other class beside the label."
+        f"The teacher sees most of another class in what is labelled {classes[row]}: it gives "
+        f"{others[row, column]:.0f} % to {classes[column]}."
     )
     numbers = f"{classes[alone]} keeps the most for itself ({percent[alone, alone]:.0f} %)."
     alt = f"Table of the teacher's mean softened prediction for each of {len(classes)} labels."
