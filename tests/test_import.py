@@ -5,7 +5,7 @@ import pytest
 
 import kcd_teach
 
-HEAVY = ("matplotlib", "seaborn", "ipywidgets", "torchvision", "IPython")
+HEAVY = ("matplotlib", "ipywidgets", "torchvision", "IPython")
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -18,6 +18,12 @@ def test_importing_the_package_does_not_import_what_only_figures_and_downloads_n
     loaded = loaded_by("import kcd_teach")
     assert "torch" in loaded
     assert loaded.isdisjoint(HEAVY)
+
+
+def test_a_kernel_does_not_load_what_takes_much_memory_before_something_needs_it():
+    loaded = loaded_by("import kcd_teach.widgets, kcd_teach.lessons.tour; print('scipy.stats' in sys.modules)")
+    assert "matplotlib" in loaded
+    assert loaded.isdisjoint({"True", "torchvision", "pandas"})
 
 
 def test_importing_the_benchmark_does_not_import_ray():

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import json
+import marshal
 import math
 import os
 import shutil
@@ -77,7 +78,7 @@ class Store:
         return self.folder / "results.jsonl"
 
     def records(self, key: str = "") -> dict[str, Record]:
-        """All finished runs by key, or the one of a key alone, for which the others are not read; not to be changed.
+        """All finished runs by key, or the one of a key alone, for which the others are not read.
 
         Raises:
             ValueError: a line that is not a record of the run it names. Only a last one that a killed process left half
@@ -92,7 +93,7 @@ class Store:
             if key.encode() not in line:
                 continue
             try:
-                record = _record_in(line)
+                record: Record = marshal.loads(_record_in(line))
             except Exception as error:
                 place = f"line {number} of {self.results}"
                 if number < len(lines) or content.endswith(b"\n"):
@@ -265,8 +266,11 @@ def key_of(config: dict[str, Any]) -> str:
 
 
 @lru_cache(MOST_LINES)
-def _record_in(line: bytes) -> Record:
-    """The record in a line; raises unless it is a finished run of the configuration that its key names."""
+def _record_in(line: bytes) -> bytes:
+    """The record in a line; raises unless it is a finished run of the configuration that its key names.
+
+    It is remembered as bytes, of which everyone who asks makes a record of their own.
+    """
     record = unsealed(line.decode())
     if key_of(record["config"]) != record["key"]:
         raise ValueError("its key is not that of its configuration")
@@ -280,7 +284,7 @@ def _record_in(line: bytes) -> Record:
         if values and not low <= min(values) <= max(values) <= high:
             raise ValueError(f"{name} must be in [{low:g}, {high:g}], got {min(values):g} .. {max(values):g}")
     check_at_least("presentations", record.get("presentations", 0), 0)
-    return record
+    return marshal.dumps(record)
 
 
 def _end_last_line(file: io.FileIO) -> int:

@@ -7,8 +7,6 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.patches import Polygon, Rectangle
-from scipy import stats
-from seaborn.utils import relative_luminance
 from torch import Tensor
 
 from kcd_teach.condensation import ROLES
@@ -202,7 +200,7 @@ def agreement_by_epoch(history: np.ndarray, lists: Mapping[str, np.ndarray], tit
         lists: name -> a number for every sample, [N].
         title: of the figure.
     """
-    found = {name: [float(stats.spearmanr(epoch, fixed).statistic) for epoch in history]
+    found = {name: [_rank_correlation(epoch, fixed) for epoch in history]
              for name, fixed in lists.items()}  # fmt: skip
     figure, (axes,) = new_figure(7.2, 3.4)
     for (name, values), line in zip(found.items(), ("o-", "s--", "D:"), strict=False):
@@ -251,15 +249,10 @@ def overlaps(series: Mapping[str, Mapping[str, Sequence[float]]], chance: float,
     return Picture(figure, alt, said, "; ".join(numbers) + ".")
 
 
-MIDDLE = 0.179
-"""Relative luminance on which black and white stand out equally well (WCAG 2.1: contrast 4.6)."""
+def _rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
+    from scipy import stats  # here, as it takes 60 MB, and most kernels draw nothing that needs it
 
-
-def write_legibly(axes: Axes) -> None:
-    """Numbers of a heat map in black or white, whichever stands out more (seaborn keeps white far too long)."""
-    cells = axes.collections[0]
-    for number, tint in zip(axes.texts, cells.get_facecolor(), strict=True):
-        number.set_color("black" if relative_luminance(tint) > MIDDLE else "white")
+    return float(stats.spearmanr(one, other).statistic)
 
 
 @styled
@@ -277,7 +270,7 @@ def scatter(
     if marked:
         axes.legend(loc="upper left")
     axes.set(title=title, xlabel=x_name, ylabel=y_name)
-    correlation = float(stats.spearmanr(x, y).statistic)
+    correlation = _rank_correlation(x, y)
     alt = f"Density of {len(x):,} samples over {x_name} and {y_name}; their rank correlation is {correlation:+.2f}."
     return Picture(
         figure, alt, f"Over {len(x):,} samples the rank correlation of {x_name} and {y_name} is {correlation:+.2f}."

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import seaborn as sns
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor, nn
@@ -13,7 +12,7 @@ from kcd_teach.datasets import Dataset
 from kcd_teach.distillers.kd import kd_loss as library_kd_loss
 from kcd_teach.figures.picture import Picture
 from kcd_teach.figures.runs import Accuracies, dots_and_interval, label_rows
-from kcd_teach.figures.samples import draw_prediction, show_image, write_legibly
+from kcd_teach.figures.samples import draw_prediction, show_image
 from kcd_teach.figures.style import ROLES, VALUE_MAP, colour, headline, new_figure, styled
 from kcd_teach.knowledge import predict
 from kcd_teach.lessons.exercise import Exercise, Judgement
@@ -245,26 +244,31 @@ def own_picture(path: str | Path | None, teacher: nn.Module, dataset: Dataset) -
     )
 
 
+MIDDLE = 0.179
+"""Relative luminance on which black and white stand out equally well (WCAG 2.1: contrast 4.6)."""
+
+
+def _luminance(tint: np.ndarray) -> float:
+    """Relative luminance of a colour [red, green, blue, ..] in sRGB, as WCAG 2.1 defines it."""
+    linear = np.where(tint[:3] <= 0.03928, tint[:3] / 12.92, ((tint[:3] + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
 @styled
 def resemblance(table: np.ndarray, classes: Sequence[str], title: str) -> Picture:
     """What the teacher says about the samples of every class: mean probabilities [C, C], a row per label."""
     percent = 100 * table
     figure, (axes,) = new_figure(7.6, 5.0)
-    sns.heatmap(
-        percent,
-        annot=True,
-        fmt=".0f",
-        cmap=VALUE_MAP,
-        vmin=0,
-        xticklabels=classes,
-        yticklabels=classes,
-        cbar_kws={"label": "mean probability (%)"},
-        linewidths=1,
-        linecolor="white",
-        ax=axes,
-    )
-    write_legibly(axes)
-    axes.set(title=title, xlabel="what the teacher says", ylabel="label")
+    cells = axes.pcolormesh(percent, cmap=VALUE_MAP, vmin=0, linewidths=1, edgecolor="white")
+    cells.update_scalarmappable()
+    for (row, column), tint in zip(np.ndindex(percent.shape), np.asarray(cells.get_facecolor()), strict=True):
+        ink = "black" if _luminance(tint) > MIDDLE else "white"
+        axes.text(column + 0.5, row + 0.5, f"{percent[row, column]:.0f}", color=ink, ha="center", va="center")
+    figure.colorbar(cells, label="mean probability (%)").outline.set_linewidth(0)
+    axes.spines[:].set_visible(False)
+    axes.set_xticks(np.arange(len(classes)) + 0.5, classes)
+    axes.set_yticks(np.arange(len(classes)) + 0.5, classes, va="center")
+    axes.set(title=title, xlabel="what the teacher says", ylabel="label", ylim=(len(classes), 0))
     axes.tick_params(axis="x", rotation=35, length=0)
     axes.tick_params(axis="y", rotation=0, length=0)
     others = np.where(np.eye(len(classes), dtype=bool), 0, percent)
