@@ -17,7 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from kcd_teach._checks import check_at_least
-from kcd_teach._files import damage, obstacle, part_of, reading, sealed, sweep, unsealed, written_whole
+from kcd_teach._files import damage, obstacle, part_of, reading, sealed, sweep, unsealed, writing, written_whole
 from kcd_teach.checkpoints import read_state
 
 Record = dict[str, Any]
@@ -84,7 +84,7 @@ class Store:
             ValueError: a line that is not a record of the run it names. Only a last one that a killed process left half
                 written is passed over, with a warning.
         """
-        if not self.results.exists():
+        if not os.path.lexists(self.results):  # what a link does not lead to is missed by name
             return {}
         with reading(self.results, "a file of results", "choose another folder"):
             content = self.results.read_bytes()
@@ -112,7 +112,7 @@ class Store:
             OSError: no room on the disk; or another process has been writing for a minute.
         """
         line = (sealed(record) + "\n").encode()
-        with self.alone(self.results), self.results.open("ab+", buffering=0) as file:
+        with self.alone(self.results), writing(self.results), self.results.open("ab+", buffering=0) as file:
             end = _end_last_line(file)
             try:
                 while line:
