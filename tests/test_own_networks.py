@@ -206,6 +206,8 @@ def test_a_pair_needs_no_quotes():
     assert find_pair("V13:V8") == find_pair("V13>V8")
     assert find_pair("vgg13:vgg8") == find_pair("vgg13>vgg8")
     assert find_pair("resnet20:resnet8").student == "resnet8"
+    with pytest.raises(ValueError, match="pair='V13' is unknown; did you mean 'V13:V8'"):
+        find_pair("V13")  # what a shell leaves of V13>V8
 
 
 def test_the_command_line_imports_a_network(package):

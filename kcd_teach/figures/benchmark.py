@@ -224,7 +224,8 @@ def cost_accuracy(accuracies: Accuracies, costs: Mapping[str, float], title: str
     found = {row: interval(list(runs.values())) for row, runs in accuracies.items() if runs}
     figure, (axes,) = new_figure(7.2, 4.6)
     missing = not_run([row for row in accuracies if row not in found])
-    axes.set(title=title, xlabel="cost: samples shown to the student (% of a plain row)", ylabel="test accuracy (%)")
+    headline(figure, title)
+    axes.set(xlabel="cost: samples shown to the student (% of a plain row)", ylabel="test accuracy (%)")
     if not found:
         say_no_run(axes)
         axes.set(xticks=[], yticks=[])

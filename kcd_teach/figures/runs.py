@@ -157,7 +157,7 @@ def limit_heights(axes: Axes, values: Sequence[float], means: Iterable[Interval]
         return ""
     bottom, top = max(low - near, min([low, *ends])), min(high + near, max([high, *ends]))
     room = 0.12 * (top - bottom)
-    axes.set_ylim(max(0, bottom - room), top + room)
+    axes.set_ylim(max(0, bottom - room), min(max(100, high) + 5, top + room))
     return " Intervals so wide that the picture cuts them off come from few seeds."
 
 
