@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from kcd_teach.condensation import paper_counts, rank, roles, summarise
-from kcd_teach.widgets import RatioExplorer, StageExplorer, TemperatureExplorer
+from kcd_teach.widgets import RatioExplorer, StageExplorer
 
 IMAGES = torch.randint(0, 256, (100, 1, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
 VALUE = torch.rand(100, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -20,15 +20,10 @@ def stage_explorer() -> StageExplorer:
     return StageExplorer(IMAGES, np.tile(VALUE.numpy(), (3, 1)), roles_by_stage, [1, 75, 95])
 
 
-def temperature_explorer() -> TemperatureExplorer:
-    logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(3))
-    return TemperatureExplorer(IMAGES[:4], logits, torch.tensor([0, 1, 2, 0]), ["a", "b", "c"])
-
-
-EXPLORERS = {"ratio": ratio_explorer, "stage": stage_explorer, "temperature": temperature_explorer}
+EXPLORERS = {"ratio": ratio_explorer, "stage": stage_explorer}
 MOVES = [
     ("ratio", "ratio", 40), ("ratio", "stages", 2), ("ratio", "strength", 90), ("ratio", "alpha", 1.0),
-    ("stage", "stage", 2), ("temperature", "temperature", 12), ("temperature", "sample", 3),
+    ("stage", "stage", 2),
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The instruments of the course: explorers of temperature, condensation ratio and stages."""
+"""The instruments of the course: explorers of condensation ratio and stages."""
 
 import base64
 import html
@@ -31,10 +31,7 @@ from kcd_teach.figures import (
     RankingPlot,
     SchedulePlot,
     TilePlot,
-    draw_prediction,
-    new_figure,
     new_mosaic,
-    show_image,
     shrink_png,
 )
 from kcd_teach.figures.style import styled
@@ -124,42 +121,6 @@ def live_bundle(live: Live, text: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 _WIDE = {"style": {"description_width": "150px"}, "layout": {"width": "480px"}}
-
-
-class TemperatureExplorer(Explorer):
-    """Soften the teacher's prediction for one of several samples.
-
-    Args:
-        images: uint8 [n, C, H, W].
-        logits: the teacher's, [n, number of classes].
-        labels: int64 [n].
-        classes: names in order of label.
-    """
-
-    @styled
-    def __init__(self, images: Tensor, logits: Tensor, labels: Tensor, classes: Sequence[str]) -> None:
-        self._images, self._logits, self._labels, self._classes = images, logits, labels, classes
-        figure, (self._picture, self._bars) = new_figure(7.5, 3.4, 1, 2, width_ratios=[1, 1.6])
-        controls = {
-            "sample": ipywidgets.IntSlider(0, 0, len(images) - 1, description="sample", **_WIDE),
-            "temperature": ipywidgets.IntSlider(4, 1, 20, description="temperature T", **_WIDE),
-        }
-        super().__init__(figure, controls, "A sample and the teacher's class probabilities at the chosen temperature.")
-
-    def draw(self) -> str:
-        """Show the sample and its softened prediction."""
-        i, temperature = self.controls["sample"].value, self.controls["temperature"].value
-        probabilities = torch.softmax(self._logits[i] / temperature, dim=0).tolist()
-        label = int(self._labels[i])
-        self._picture.clear()
-        self._bars.clear()
-        show_image(self._picture, self._images[i].numpy(), f"label: {self._classes[label]}")
-        draw_prediction(self._bars, self._classes, label, probabilities, f"softened with T = {temperature}")
-        first, second = np.argsort(probabilities)[::-1][:2]
-        return (
-            f"T = {temperature}: {self._classes[first]} {probabilities[first]:.2f}, "
-            f"{self._classes[second]} {probabilities[second]:.2f}"
-        )
 
 
 class RatioExplorer(Explorer):
