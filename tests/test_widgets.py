@@ -1,9 +1,8 @@
-import numpy as np
 import pytest
 import torch
 
 from kcd_teach.condensation import paper_counts, rank, roles, summarise
-from kcd_teach.widgets import RatioExplorer, StageExplorer
+from kcd_teach.widgets import RatioExplorer
 
 IMAGES = torch.randint(0, 256, (100, 1, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
 VALUE = torch.rand(100, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -14,16 +13,9 @@ def ratio_explorer() -> RatioExplorer:
     return RatioExplorer(IMAGES, VALUE, FREQUENCY, epochs=24)
 
 
-def stage_explorer() -> StageExplorer:
-    roles_by_stage = np.zeros((3, 100), dtype=np.int8)
-    roles_by_stage[1, 90:], roles_by_stage[2, 70:] = 2, 2
-    return StageExplorer(IMAGES, np.tile(VALUE.numpy(), (3, 1)), roles_by_stage, [1, 75, 95])
-
-
-EXPLORERS = {"ratio": ratio_explorer, "stage": stage_explorer}
+EXPLORERS = {"ratio": ratio_explorer}
 MOVES = [
     ("ratio", "ratio", 40), ("ratio", "stages", 2), ("ratio", "strength", 90), ("ratio", "alpha", 1.0),
-    ("stage", "stage", 2),
 ]  # fmt: skip
 
 
@@ -65,13 +57,6 @@ def test_ratio_explorer_survives_every_corner(ratio, stages):
     explorer.controls["ratio"].value, explorer.controls["stages"].value = ratio, stages
     explorer.controls["strength"].value = 100
     assert f"{ratio} kept" in explorer.label.value or "mixed" in explorer.label.value
-
-
-def test_stage_explorer_names_the_score_at_the_cut():
-    explorer = stage_explorer()
-    assert "cut" not in explorer.label.value
-    explorer.controls["stage"].value = 2
-    assert explorer.label.value.endswith(f"score at the cut: {VALUE[:70].min():.3f} nats")
 
 
 def test_an_error_in_a_callback_is_shown_and_raised():

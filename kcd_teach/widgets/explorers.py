@@ -1,9 +1,8 @@
-"""The instruments of the course: explorers of condensation ratio and stages."""
+"""The instruments of the course: an explorer of the condensation ratio."""
 
 import base64
 import html
 import io
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 import ipywidgets
@@ -15,7 +14,6 @@ from PIL import Image
 from torch import Tensor
 
 from kcd_teach.condensation import (
-    DROPPED,
     KEPT,
     MIXED,
     ROLES,
@@ -181,39 +179,6 @@ class RatioExplorer(Explorer):
         self._tiles.update(
             [images, images, blended.numpy()], [_names(before[few]), _names(role[few]), ["mixed"] * len(mixed)]
         )
-
-
-class StageExplorer(Explorer):
-    """Step through the stages of a run: who is kept, mixed and dropped, and a few samples on their way.
-
-    Args:
-        images: uint8 [N, C, H, W].
-        scores: float64 [S, N], nats; the score each stage was planned with (any values for stage 0).
-        role_by_stage: int8 [S, N].
-        followed: ids of samples whose way is shown, at most 12.
-    """
-
-    @styled
-    def __init__(self, images: Tensor, scores: np.ndarray, role_by_stage: np.ndarray, followed: Sequence[int]) -> None:
-        self._scores, self._roles, self._followed = scores, role_by_stage, list(followed)
-        self._pictures = images[self._followed].numpy()
-        figure, axes = new_mosaic(8.6, 4.8, [["ranking"], ["followed"]], [1.6, 1])
-        self._ranking = RankingPlot(axes["ranking"])
-        self._tiles = TilePlot(axes["followed"], ("stage before", "this stage"), 12, images.shape[-1])
-        stage = ipywidgets.IntSlider(0, 0, len(scores) - 1, description="stage", **_WIDE)
-        super().__init__(figure, {"stage": stage}, "Ranking of a stage coloured by role, with samples on their way.")
-
-    def draw(self) -> str:
-        """Show the plan of the chosen stage."""
-        stage = self.controls["stage"].value
-        role = torch.from_numpy(self._roles[stage])
-        _show_ranking(self._ranking, np.sort(self._scores[stage])[::-1], role, 1.05 * float(self._scores.max()))
-        before = torch.from_numpy(self._roles[max(stage - 1, 0)])[self._followed]
-        self._tiles.update([self._pictures, self._pictures], [_names(before), _names(role[self._followed])])
-        cut = (
-            f"; score at the cut: {self._scores[stage][self._roles[stage] != DROPPED].min():.3f} nats" if stage else ""
-        )
-        return f"stage {stage}: {_tally(role)}{cut}"
 
 
 def _names(codes: Tensor) -> list[str]:

@@ -17,6 +17,8 @@
 /** An element of HTML with attributes and children; an attribute that is a function listens to the event of its name.
  * @param {string} tag @param {Object<string, any>} [attributes] @param {...(Node | string)} children @returns {any} */
 function make(tag, attributes = {}, ...children) {
+  // JupyterLab would take the arrow keys and Enter of what has the focus for itself.
+  if (tag === "button" || tag === "input" || "tabindex" in attributes) attributes["data-lm-suppress-shortcuts"] = "true";
   return filled(document.createElement(tag), attributes, children);
 }
 
