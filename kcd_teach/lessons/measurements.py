@@ -97,7 +97,7 @@ class Trace:
         """Whether the student was right, bool [E, N]."""
         if self.said is None or self.labels is None:
             raise ValueError("what the student said was not recorded in this run, only its entropies")
-        return self.said == self.labels
+        return np.asarray(self.said == self.labels)
 
 
 def load_trace(name: str) -> Trace:
@@ -137,6 +137,7 @@ def record_traces(results: Path) -> None:
         student = create_model(network, len(dataset.classes), dataset.in_channels, seed=0)
         for _ in distill(student, dataset, knowledge, recipe=recipe, condenser=watch, seed=0):
             pass
+        arrays: dict[str, Any]
         if isinstance(watch, Recorder):
             arrays = {
                 "entropy": watch.entropy.half().numpy(),

@@ -82,7 +82,8 @@ class LoopPlayer(Instrument):
 
     def height(self, score: np.ndarray) -> np.ndarray:
         """Where on a logarithmic axis a score is, 0 to 1."""
-        return np.clip(np.log(np.maximum(score, self._low) / self._low) / np.log(self._top / self._low), 0, 1)
+        share = np.log(np.maximum(score, self._low) / self._low) / np.log(self._top / self._low)
+        return np.asarray(np.clip(share, 0, 1))
 
     def to_follow(self) -> list[int]:
         """A few samples to follow, of different ways through the paper's run, as far as there are any."""
