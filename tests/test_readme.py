@@ -55,7 +55,9 @@ def test_the_verdict_is_that_of_the_stored_studies():
         lead = interval(gaps["KC-KD 30% − random 30%"])
         assert f"{lead.mean:.1f} ± {lead.half_width:.1f} points" in verdict
         assert f"{lead.n} seeds, study `{name}`" in verdict
-        assert does_choosing_help.found(gaps, comparisons=8)["KC-KD 30% − random 30%"], "the text says that both stand out"
+        assert does_choosing_help.found(gaps, comparisons=8)["KC-KD 30% − random 30%"], (
+            "the text says that both stand out"
+        )
     own, others = "entropy 30%", "another student, fixed 30%"
     assert interval(does_choosing_help.Study("ranking-2k").gap(own, others)).covers_zero
     by_class = does_choosing_help.Study("choice-2k").class_gaps("KC-KD 30%", "random 30%").mean(axis=0)

@@ -10,7 +10,6 @@ from kcd_teach.figures.runs import accuracy_against_cost, differences, differenc
 from kcd_teach.figures.samples import (
     RankingPlot,
     SchedulePlot,
-    TilePlot,
     agreement_by_epoch,
     draw_prediction,
     image_rows,
@@ -32,7 +31,6 @@ __all__ = [
     "SchedulePlot",
     "Stack",
     "Table",
-    "TilePlot",
     "ablation_differences",
     "accuracy_against_cost",
     "agreement_by_epoch",

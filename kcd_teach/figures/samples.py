@@ -31,51 +31,6 @@ def show_image(axes: Axes, image: np.ndarray, caption: str = "", frame: str | No
         spine.set(visible=frame is not None, color=colour(frame) if frame else "white", linewidth=3)
 
 
-def tile_rows(rows: Sequence[Images], roles: Sequence[Sequence[str]], columns: int, border: int = 2) -> np.ndarray:
-    """Rows of images in frames of their roles' colours, as one picture, uint8 [h, w, 3]; missing ones are white."""
-    side = rows[0].shape[-1] + 2 * border
-    canvas = np.full((len(rows) * (side + border), columns * (side + border), 3), 255, dtype=np.uint8)
-    for row, (images, names) in enumerate(zip(rows, roles, strict=True)):
-        for column, (image, name) in enumerate(zip(images, names, strict=True)):
-            tile = np.empty((side, side, 3), dtype=np.uint8)
-            tile[:] = [int(colour(name)[i : i + 2], 16) for i in (1, 3, 5)]
-            tile[border:-border, border:-border] = image.transpose(1, 2, 0)
-            top, left = row * (side + border), column * (side + border)
-            canvas[top : top + side, left : left + side] = tile
-    return canvas
-
-
-class TilePlot:
-    """Rows of small images, framed by the role each one has."""
-
-    def __init__(self, axes: Axes, rows: Sequence[str], columns: int, side: int) -> None:
-        self._columns = columns
-        empty = np.zeros((0, 1, side, side), dtype=np.uint8)
-        canvas = tile_rows([empty] * len(rows), [[]] * len(rows), columns)
-        self._picture = axes.imshow(canvas, interpolation="nearest")
-        axes.set(xticks=[], yticks=(np.arange(len(rows)) + 0.5) * len(canvas) / len(rows), yticklabels=rows)
-        axes.tick_params(length=0)
-        axes.spines[:].set_visible(False)
-        self._nothing = [
-            axes.text(
-                0.01,
-                height,
-                "none",
-                va="center",
-                fontsize=10,
-                color=colour("dropped"),
-                transform=axes.get_yaxis_transform(),
-            )
-            for height in axes.get_yticks()
-        ]
-
-    def update(self, images: Sequence[Images], roles: Sequence[Sequence[str]]) -> None:
-        """Show images uint8 [n, C, H, W] framed by their roles (n names), one of each per row."""
-        self._picture.set_data(tile_rows(images, roles, self._columns))
-        for nothing, shown in zip(self._nothing, images, strict=True):
-            nothing.set_visible(len(shown) == 0)
-
-
 @styled
 def image_rows(
     rows: Mapping[str, Images],
