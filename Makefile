@@ -68,9 +68,14 @@ lock: $(VENV)/.dev                 ## write down the versions in this environmen
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12")'
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Could not create $(VENV). On Debian and Ubuntu, install the package python3-venv first."; exit 1; }
+ifdef CPU
+	$(PY) -m pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu
+else
+	@echo "PyTorch comes with CUDA on Linux, 3.2 GB in all; without a GPU: make clean, then make lab CPU=1 (docs/installing.md)"
+endif
 
 $(VENV)/.lab: pyproject.toml | $(VENV)/bin/python
-	$(PY) -m pip install --quiet --editable .
+	$(PY) -m pip install --editable .
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python

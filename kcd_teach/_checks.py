@@ -18,8 +18,9 @@ def check_choice(argument: str, value: str, allowed: Iterable[str]) -> str:
     names = list(allowed)
     if value in names:
         return value
-    nearest = difflib.get_close_matches(str(value), names, n=1, cutoff=0.4)
-    hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
+    folded = {name.casefold(): name for name in reversed(names)}
+    nearest = difflib.get_close_matches(str(value).casefold(), folded, n=1, cutoff=0.4)
+    hint = f"; did you mean {folded[nearest[0]]!r}?" if nearest else "."
     raise ValueError(f"{argument}={value!r} is unknown{hint} Known: {', '.join(names)}")
 
 
@@ -92,8 +93,10 @@ def check_logits(argument: str, logits: Tensor) -> None:
 
     On an accelerator finiteness is not looked at, as that would wait for it; the loss and the values of an epoch are.
     """
-    if not isinstance(logits, Tensor) or not logits.is_floating_point() or logits.ndim != 2:
+    dense = isinstance(logits, Tensor) and logits.layout is torch.strided
+    if not dense or not logits.is_floating_point() or logits.ndim != 2:
         seen = f"{logits.dtype} {list(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
+        seen += "" if dense or not isinstance(logits, Tensor) else f" {logits.layout}"
         raise ValueError(f"{argument} must be a floating-point tensor of shape [B, C], got {seen}")
     if logits.device.type == "cpu" and not bool(torch.isfinite(logits).all()):
         rows = torch.nonzero(~torch.isfinite(logits).all(dim=1)).flatten()

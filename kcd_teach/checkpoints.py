@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from kcd_teach._files import UnusableCheckpoint, read_state, read_torch_file, write_state
+from kcd_teach._files import AGAIN, UnusableCheckpoint, damage, read_state, read_torch_file, write_state
 from kcd_teach.condensation import Condenser, KeepAll
 from kcd_teach.datasets import Dataset
 from kcd_teach.distillers import Distiller
@@ -211,7 +211,13 @@ class SavedRun:
         if self.file is None:
             return
         if self.file.exists():
-            self.load_state_dict(read_state(self.file))
+            state = read_state(self.file)
+            try:
+                self.load_state_dict(state)
+            except UnusableCheckpoint as error:
+                raise UnusableCheckpoint(f"{self.file}: {error}") from error
+            except Exception as error:  # what is in it can be anything
+                raise UnusableCheckpoint(str(damage(self.file, "the checkpoint of a run", AGAIN, error))) from error
         else:
             self.save()
             read_state(self.file, "a part of this run keeps in its state_dict what is neither tensor nor plain value")

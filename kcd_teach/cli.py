@@ -2,6 +2,11 @@
 
 import dataclasses
 import functools
+import os
+import platform
+import shutil
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +15,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from kcd_teach._checks import check_choice
-from kcd_teach._files import speak_anywhere
+from kcd_teach._files import printable, speak_anywhere
 
 Folder = Annotated[
     Path, typer.Option(help="Where results, students, teachers and checkpoints are kept.", readable=False)
@@ -25,7 +30,7 @@ def plainly(command: Callable[..., None]) -> Callable[..., None]:
         speak_anywhere()
         try:
             with warnings.catch_warnings():
-                warnings.showwarning = lambda message, *_: typer.echo(f"warning: {message}", err=True)
+                warnings.showwarning = lambda message, *_: typer.echo(f"warning: {printable(str(message))}", err=True)
                 command(*arguments, **settings)
         except typer.Exit:  # a RuntimeError, and an exit code that was meant
             raise
@@ -33,13 +38,13 @@ def plainly(command: Callable[..., None]) -> Callable[..., None]:
             typer.echo("stopped; the same command goes on from here", err=True)
             raise typer.Exit(130) from stopped
         except (ValueError, TypeError, OSError, RuntimeError, MemoryError, ArithmeticError, ImportError) as error:
-            typer.echo(f"error: {' '.join(str(error).split()) or type(error).__name__}", err=True)
+            typer.echo(f"error: {printable(str(error)) or type(error).__name__}", err=True)
             raise typer.Exit(2) from error
 
     return wrapped
 
 
-FORMATS = ("markdown", "csv")
+FORMATS = ("markdown", "csv", "plain")
 
 
 def _opened(folder: Path) -> tuple[Any, Any]:
@@ -55,22 +60,140 @@ def _opened(folder: Path) -> tuple[Any, Any]:
 @plainly
 def table(
     folder: Folder = Path("runs"),
-    as_: Annotated[str, typer.Option("--as", help="markdown or csv.")] = "markdown",
+    as_: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--as", help="markdown, csv or plain; by default plain on a terminal, and markdown elsewhere."),
+    ] = None,
     out: Annotated[Optional[Path], typer.Option(help="File to write; printed by default.")] = None,  # noqa: UP045
 ) -> None:
     """Show the published table beside the runs of a folder, finished or not."""
     from kcd_teach._files import written_whole
     from kcd_teach.benchmark import make_table
 
-    check_choice("as", as_, FORMATS)
-    made = make_table(*_opened(folder))
-    text = made.csv() if as_ == "csv" else made.markdown()
+    if as_ is not None:
+        check_choice("as", as_, FORMATS)
+    text = _formatted(make_table(*_opened(folder)), as_ or ("markdown" if out is not None else None))
     if out is None:
         typer.echo(text)
         return
     with written_whole(out) as file:
         file.write(text.encode())
     typer.echo(f"wrote {out}")
+
+
+def _formatted(table: Any, as_: str | None = None) -> str:
+    """A table as text; for a terminal if there is one and nothing else is wanted."""
+    if as_ is None:
+        as_ = "plain" if sys.stdout.isatty() else "markdown"
+    return str({"csv": table.csv, "markdown": table.markdown}.get(as_, lambda: table.plain(_width()))())
+
+
+def _width() -> int:
+    """Columns of the terminal, or room for all where there is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 200
+
+
+MARKS = {"done": ("#", "green"), "running": (">", "yellow"), "missing": (".", "dim")}
+"""How a run is shown in the grid of its folder, and in which colour on a terminal."""
+
+
+@plainly
+def status(folder: Annotated[Path, typer.Argument(help="A folder of runs.")] = Path("runs")) -> None:
+    """Show what is done, running and missing of a folder's plan: a sign for each seed of each cell."""
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from kcd_teach.benchmark.curves import states
+    from kcd_teach.benchmark.runner import spoken
+
+    prepared, store = _opened(folder)
+    found = states(prepared, store)
+    pairs = [pair.name for pair in prepared.plan.pairs]
+    grid = Table("", *map(printable, pairs), box=SIMPLE)
+    for row, cells in found.items():
+        signs = [Text.assemble(*(MARKS[state] for state in cells[pair].values())) for pair in pairs]
+        grid.add_row(printable(row), *signs)
+    console = Console(width=_width(), highlight=False)
+    console.print(grid)
+    typer.echo("a sign for each seed: # done, > running, . missing")
+    every = [state for cells in found.values() for seeds in cells.values() for state in seeds.values()]
+    counts = ", ".join(f"{every.count(state)} {state}" for state in MARKS)
+    typer.echo(
+        f"{len(every)} runs: {counts}; {len(prepared.teachers)} of {len(prepared.plan.teachers)} teachers are ready"
+    )
+    stored = store.records()
+    for key, epochs in store.under_way().items():
+        if key in stored:  # its process was killed before it could tidy up
+            continue
+        last = epochs[-1]
+        left = spoken((last["epochs"] - last["epoch"]) * last["seconds"] / last["epoch"])
+        how = f"about {left} more" if store.is_claimed(key) else "stopped; kcd-teach bench --folder goes on with it"
+        reached = f"epoch {last['epoch']} of {last['epochs']}, {100 * last['test_accuracy']:.1f} %"
+        typer.echo(f"{printable(last['title'])}: {reached}; {how}")
+
+
+@plainly
+def tensorboard(
+    folder: Annotated[Path, typer.Argument(help="A folder of runs.")] = Path("runs"),
+    to: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Folder to write to; FOLDER/tensorboard by default."),
+    ] = None,
+) -> None:
+    """Write the curves of a folder's runs, finished or at work, for TensorBoard (pip install tensorboard); repeatable."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ImportError("this needs TensorBoard: pip install tensorboard") from error
+    from kcd_teach.benchmark.curves import QUANTITIES, epoch_curves, under_way
+
+    prepared, store = _opened(folder)
+    to = folder / "tensorboard" if to is None else to
+    runs: dict[str, dict[str, list[float]]] = {}
+    for pair in prepared.plan.pairs:
+        for quantity in QUANTITIES:
+            for found in (epoch_curves, under_way):
+                for row, curves in found(prepared, store, pair.name, quantity).items():
+                    for seed, values in curves.items():
+                        runs.setdefault(f"{pair.name} {row} seed {seed}", {})[quantity] = values
+    for name, of_run in runs.items():
+        with SummaryWriter(
+            str(to / name.replace("/", "-")), purge_step=0
+        ) as writer:  # in the place of what was written
+            for quantity, values in of_run.items():
+                for epoch, value in enumerate(values, start=1):
+                    writer.add_scalar(quantity, value, epoch)
+    typer.echo(f"wrote {len(runs)} runs to {to}; show them with: tensorboard --logdir {to}")
+
+
+@plainly
+def lab(
+    to: Annotated[
+        Path, typer.Option(help="Folder to copy the notebooks to; those that are there already stay as they are.")
+    ] = Path("kcd-course"),
+    browser: Annotated[bool, typer.Option("--open/--only-copy", help="Open JupyterLab on the first notebook.")] = True,
+) -> None:
+    """Copy the course's notebooks into a folder of yours and open JupyterLab on the first of them."""
+    from kcd_teach.notebooks import copy_course
+
+    copied, kept = copy_course(to)
+    typer.echo(f"{copied} notebooks were copied to {to.resolve()}" + (f", {kept} were there already" if kept else ""))
+    if browser:
+        root = ["--allow-root"] if getattr(os, "getuid", int)() == 0 and hasattr(os, "getuid") else []
+        options = ["--ServerApp.ip=127.0.0.1", "--LabApp.default_url=/lab/tree/00_tour.ipynb", *root]
+        raise typer.Exit(subprocess.call([sys.executable, "-m", "jupyterlab", *options], cwd=to))
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        import torch
+
+        from kcd_teach import __version__
+
+        typer.echo(f"kcd_teach {__version__}, torch {torch.__version__}, Python {platform.python_version()}")
+        raise typer.Exit
 
 
 @plainly
@@ -134,6 +257,9 @@ def load(
             "command; repeatable.",
         ),
     ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", help="Say which version this is.", is_eager=True, callback=_say_version)
+    ] = False,
 ) -> None:
     """Load the files that add names to those of this package."""
     from kcd_teach.registry import load_file
@@ -157,7 +283,8 @@ Pairs = Annotated[
     Optional[list[str]],  # noqa: UP045  typer reads it
     typer.Option(
         "--pair",
-        help="Column of the table, as 'V13>V8', or 'TEACHER>STUDENT'; repeatable; all of them by 'all', as by default.",
+        help="Column of the table, as V13:V8 (or 'V13>V8', in quotes), or TEACHER:STUDENT; repeatable; all of them by "
+        "'all', as by default. A network of your own is package.module:function, as 'my.nets:teacher>resnet20'.",
     ),
 ]
 Rows = Annotated[
@@ -192,7 +319,18 @@ PerClass = Annotated[
     typer.Option(help="Only the first training images of every class, if not those of the scale."),
 ]
 Classes = Annotated[Optional[int], typer.Option(help="Only the first classes.")]  # noqa: UP045
-DataSet = Annotated[Optional[str], typer.Option("--dataset", help="Images, if not those of the scale.")]  # noqa: UP045
+DataSet = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--dataset",
+        help="Images, if not those of the scale: a name of kcd-teach list, or a folder that has one for each class, or "
+        "train and test folders of them.",
+    ),
+]
+ImageSide = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--side", help="Pixels to which images are resized, if not those of the scale; 32 for a folder's."),
+]
 TeacherEpochs = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option(
@@ -233,6 +371,7 @@ def _changes(
     per_class: int | None,
     classes: int | None,
     dataset: str | None,
+    side: int | None,
     precision: str | None,
     teacher_epochs: int | None,
     store: str | None,
@@ -285,6 +424,7 @@ def doctor(
     per_class: PerClass = None,
     classes: Classes = None,
     dataset: DataSet = None,
+    side: ImageSide = None,
     precision: Precision = None,
     teacher_epochs: TeacherEpochs = None,
     store: CacheOption = None,
@@ -297,7 +437,7 @@ def doctor(
     """Say whether this machine is ready for a plan: device, memory, data, disk, teachers, and how long it takes."""
     from kcd_teach.benchmark import examine
 
-    changes = _changes(epochs, per_class, classes, dataset, precision, teacher_epochs, store)
+    changes = _changes(epochs, per_class, classes, dataset, side, precision, teacher_epochs, store)
     wanted = _plan(folder, plan, pair, row, seeds, scale, changes)
     fine = True
     for finding in examine(
@@ -319,7 +459,7 @@ def doctor(
 @app.command("train-teacher")
 @plainly
 def train_teacher(
-    network: Annotated[str, typer.Argument(help="Its name, as resnet56 or vgg13.")],
+    network: Annotated[str, typer.Argument(help="Its name, as resnet56, or package.module:function.")],
     scale: ScaleName = "small",
     folder: Folder = Path("runs"),
     seed: Annotated[int, typer.Option(help="Of weights, order and views.")] = 0,
@@ -327,6 +467,7 @@ def train_teacher(
     per_class: PerClass = None,
     classes: Classes = None,
     dataset: DataSet = None,
+    side: ImageSide = None,
     precision: Precision = None,
     data: Data = None,
     device: Device = None,
@@ -337,8 +478,9 @@ def train_teacher(
     from kcd_teach.benchmark.runner import Bar, device_here
 
     changed = _scale(
-        scale, teacher_epochs=epochs, per_class=per_class, classes=classes, dataset=dataset, precision=precision
-    )
+        scale, teacher_epochs=epochs, per_class=per_class, classes=classes, dataset=dataset, side=side,
+        precision=precision,
+    )  # fmt: skip
     teacher = train(network, changed, Store(folder), seed=seed, root=data, device=device_here(device), watch=Bar(0))
     if teacher is None:
         raise RuntimeError(f"another process is training {network} in {folder}; wait for it")
@@ -361,6 +503,7 @@ def bench(
     per_class: PerClass = None,
     classes: Classes = None,
     dataset: DataSet = None,
+    side: ImageSide = None,
     precision: Precision = None,
     teacher_epochs: TeacherEpochs = None,
     store: CacheOption = None,
@@ -374,7 +517,7 @@ def bench(
 
     A folder remembers its plan: an option that is not given stays as it was there, and without any that plan goes on.
     """
-    changes = _changes(epochs, per_class, classes, dataset, precision, teacher_epochs, store)
+    changes = _changes(epochs, per_class, classes, dataset, side, precision, teacher_epochs, store)
     wanted = _plan(folder, plan, pair, row, seeds, scale, changes)
     _run(wanted, folder, _files(checkpoint), data, device, **_engine(engine, workers, address, per_gpu))
 
@@ -382,7 +525,7 @@ def bench(
 @app.command()
 @plainly
 def distill(
-    pair: Annotated[str, typer.Option(help="As 'V13>V8', or 'TEACHER>STUDENT'.")],
+    pair: Annotated[str, typer.Option(help="As V13:V8 (or 'V13>V8', in quotes), or TEACHER:STUDENT.")],
     row: Annotated[str, typer.Option(help="As KD, KC-CRD, KC-KD@released.")] = "KC-KD",
     seed: Annotated[int, typer.Option(help="Of weights, order, views and selection.")] = 0,
     scale: ScaleName = "small",
@@ -392,16 +535,17 @@ def distill(
     per_class: PerClass = None,
     classes: Classes = None,
     dataset: DataSet = None,
+    side: ImageSide = None,
     precision: Precision = None,
     teacher_epochs: TeacherEpochs = None,
     store: CacheOption = None,
     data: Data = None,
     device: Device = None,
 ) -> None:
-    """Train one student: a single cell and seed of the table. The plan of the folder stays as it is."""
+    """Train one student, on one thread as bench does: a single cell and seed of the table. The folder's plan stays."""
     from kcd_teach.benchmark import make_plan
 
-    changes = _changes(epochs, per_class, classes, dataset, precision, teacher_epochs, store)
+    changes = _changes(epochs, per_class, classes, dataset, side, precision, teacher_epochs, store)
     wanted = make_plan([pair], [row], [seed], _scale(scale, **changes))
     _run(wanted, folder, _files(checkpoint), data, device, remember=False)
 
@@ -453,8 +597,9 @@ def _run(
     """Carry out a plan and print its table; what diverged ends in exit code 1."""
     from kcd_teach.benchmark import Store, make_table, run_plan
 
-    outcome = run_plan(plan, folder, root=data, device=device, checkpoints=checkpoints, announce=typer.echo, **settings)
-    typer.echo(make_table(outcome.prepared, store := Store(folder)).markdown())
+    settings["announce"] = lambda text: typer.echo(printable(text))
+    outcome = run_plan(plan, folder, root=data, device=device, checkpoints=checkpoints, **settings)
+    typer.echo(_formatted(make_table(outcome.prepared, store := Store(folder))))
     students = store.students()
     kept = [students[unit.key] for unit in outcome.prepared.units() if unit.key in students]
     if len(kept) == 1:
@@ -496,6 +641,9 @@ def grade(
 
 app.command()(table)
 app.command()(plot)
+app.command()(status)
+app.command()(tensorboard)
+app.command()(lab)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import copy
 import hashlib
 import os
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kcd_teach._checks import check_choice
-from kcd_teach._files import obstacle
+from kcd_teach._files import obstacle, part_of, reading
 from kcd_teach.datasets import Dataset, cache_folder
 from kcd_teach.distillers.base import Batch, Needs, Outputs, respond
 from kcd_teach.fingerprints import PROBES, alike, code_fingerprint, hash_of, make_of
@@ -169,9 +170,23 @@ def _take_room(path: Path) -> None:
 
 
 def _open_shared(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
-    """Open an array file for reading and writing; the first process to do so creates it, filled with zeros."""
+    """Open an array file for reading and writing; the first process to do so creates it, filled with zeros.
+
+    A damaged one is deleted, with a warning, and begun again: all that it held can be computed.
+    """
+    if path.exists():
+        try:
+            with reading(path, f"an array {np.dtype(dtype)} {shape}", "it is begun again"):
+                opened = np.lib.format.open_memmap(
+                    path, mode="r"
+                )  # for writing, it would be made longer if it is cut off
+                if opened.dtype != dtype or opened.shape != shape or not opened.flags.c_contiguous:
+                    raise ValueError(f"it holds {opened.dtype} {opened.shape}")
+        except ValueError as error:
+            warnings.warn(f"the teacher's answers are lost: {error}", stacklevel=2)
+            path.unlink(missing_ok=True)
     if not path.exists():
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        part = part_of(path)
         np.lib.format.open_memmap(part, mode="w+", dtype=dtype, shape=shape).flush()
         _take_room(part)
         try:
@@ -182,10 +197,7 @@ def _open_shared(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
-    opened: np.memmap = np.lib.format.open_memmap(path, mode="r+")
-    if opened.dtype != dtype or opened.shape != shape:
-        raise ValueError(f"{path} is not what it should be ({opened.dtype} {opened.shape}); delete it")
-    return opened
+    return np.lib.format.open_memmap(path, mode="r+")
 
 
 STORES = ("off", "memory", "disk")

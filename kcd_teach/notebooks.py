@@ -7,6 +7,7 @@ python -m kcd_teach.notebooks tour NOTEBOOK OUT.html   run and write one page th
 import argparse
 import json
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -49,6 +50,35 @@ def execute(path: Path) -> nbformat.NotebookNode:
         "language_info": {"name": "python"},
     }
     return book
+
+
+def course_folder() -> Path:
+    """Where the notebooks of the course are: in the checkout, or in the installed package."""
+    package = Path(__file__).resolve().parent
+    return next(
+        (
+            folder
+            for folder in (package.parent / "notebooks", package / "course")
+            if (folder / "00_tour.ipynb").is_file()
+        ),
+        package / "course",
+    )
+
+
+def copy_course(to: Path) -> tuple[int, int]:
+    """Copy the notebooks into a folder, but not over those that are there; returns how many were copied, and how many not.
+
+    Raises:
+        FileNotFoundError: they were not installed with the package.
+    """
+    notebooks = sorted(course_folder().glob("*.ipynb"))
+    if not notebooks:
+        raise FileNotFoundError(f"the notebooks are not in {course_folder()}; install kcd_teach again")
+    to.mkdir(parents=True, exist_ok=True)
+    missing = [path for path in notebooks if not (to / path.name).exists()]
+    for path in [*missing, *(extra for extra in course_folder().glob("*.md") if not (to / extra.name).exists())]:
+        shutil.copy(path, to / path.name)
+    return len(missing), len(notebooks) - len(missing)
 
 
 def write_page(book: nbformat.NotebookNode, out: Path) -> None:

@@ -6,7 +6,6 @@ not depend on the speed or the load of the machine that computes it.
 
 import functools
 import math
-import numbers
 import os
 import platform
 import warnings
@@ -49,16 +48,16 @@ class Engine:
 
     @property
     def name(self) -> str:
-        """What computes, as ``"NVIDIA H100"`` or ``"cpu (x86_64)"``."""
+        """What computes, as ``"NVIDIA H100"``, or ``"cpu (x86_64, AVX512)"`` with the instructions that torch uses."""
         if self.device.type == "cuda":
             return torch.cuda.get_device_name(self.device)
-        return f"{self.device} ({platform.machine()})"
+        return f"{self.device} ({platform.machine()}, {instructions()})"
 
     @property
     def place(self) -> str:
         """The environment on which the last bits of a result depend: the device, and how it computes.
 
-        On a processor that is the number of threads; on a GPU, whether convolutions multiply in TF32 (torch's default) and
+        On a processor that is its instructions and the number of threads; on a GPU, whether convolutions multiply in TF32 (torch's default) and
         whether cuDNN chooses their algorithm by a stopwatch or freely, so that a run need not repeat itself.
         """
         if self.device.type != "cuda":
@@ -80,6 +79,12 @@ class Engine:
 
     def __repr__(self) -> str:
         return f"Engine({self.device}, {self.precision})"
+
+
+def instructions() -> str:
+    """The processor's instructions that torch uses, as ``"AVX512"``, and the limit that the environment sets to oneDNN's."""
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
+    return torch.backends.cpu.get_cpu_capability() + (f", oneDNN up to {limit}" if limit else "")
 
 
 def has_bfloat16(device: torch.device | str) -> bool:
@@ -151,7 +156,10 @@ class Recipe:
     precision: str = "float32"
 
     def __post_init__(self) -> None:
-        milestones = (self.milestones,) if isinstance(self.milestones, numbers.Real) else tuple(self.milestones)
+        try:
+            milestones = tuple(self.milestones)
+        except TypeError as error:
+            raise TypeError(f"milestones must be a sequence, as (0.625, 0.75), got {self.milestones!r}") from error
         plain = {
             "epochs": check_at_least("epochs", self.epochs, 1),
             "batch_size": check_at_least("batch_size", self.batch_size, 1),

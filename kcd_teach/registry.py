@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial, wraps
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar, overload
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast, overload
 
 from kcd_teach._checks import check_choice
 
@@ -69,7 +69,9 @@ class Registry(Generic[Thing]):
         return name in self._entries
 
     def __getitem__(self, name: str) -> Entry[Thing]:
-        """Raises ValueError, with the nearest name, for an unknown one."""
+        """Raises ValueError, with the nearest name, for an unknown one; ``package.module:function`` is imported."""
+        if isinstance(name, str) and ":" in name and name not in self._entries:
+            self._import(name)
         check_choice("name", name, self._entries)
         return self._entries[name]
 
@@ -106,13 +108,42 @@ class Registry(Generic[Thing]):
             ):
                 by = f"by {entry.module}" if entry.module else "by kcd_teach itself"
                 raise ValueError(f"name={name!r} is taken: {self.kind} {used!r} was registered {by}; choose another")
-        parts = [part for thing in code or (thing,) for part in _parts(thing)]
+        self._enter(name, thing, title, settings or {}, code or (thing,), module, file)
+
+    def _import(self, name: str) -> None:
+        """Add what ``package.module:function`` names; the package may be in the working folder."""
+        module, _, path = name.partition(":")
+        if str(Path.cwd()) not in sys.path:
+            sys.path.append(str(Path.cwd()))
+        try:
+            loaded = importlib.import_module(module)
+            thing = loaded
+            for attribute in path.split("."):
+                thing = getattr(thing, attribute)
+        except Exception as error:  # code of a user can fail in any way
+            raise ValueError(f"{self.kind} {name!r} cannot be imported: {type(error).__name__}: {error}") from error
+        if not callable(thing):
+            raise ValueError(f"{self.kind} {name!r} must be a class or a function, got {type(thing).__name__}")
+        self._enter(name, cast("Thing", thing), "", {}, (thing,), module, str(loaded.__file__ or ""))
+
+    def _enter(
+        self,
+        name: str,
+        thing: Thing,
+        title: str,
+        settings: Mapping[str, Any],
+        code: Sequence[object],
+        module: str,
+        file: str,
+    ) -> None:
+        """Add a thing with the source of its code."""
+        parts = [part for thing in code for part in _parts(thing)]
         files = {path: None for path in (file, *map(_file_of, parts)) if path}
         texts = [Path(path).read_text(encoding="utf-8") for path in files]
         homeless = [part for part in parts if not _file_of(part) and not _is_known(part)]
         texts += [_constants(part) for part in homeless if isinstance(part, type)]
-        texts += [f"{part.args!r} {part.keywords!r}" for part in code or (thing,) if isinstance(part, partial)]
-        self._entries[name] = Entry(thing, title, dict(settings or {}), module, file, tuple(texts), tuple(homeless))
+        texts += [f"{part.args!r} {part.keywords!r}" for part in code if isinstance(part, partial)]
+        self._entries[name] = Entry(thing, title, dict(settings), module, file, tuple(texts), tuple(homeless))
 
     def remove(self, name: str) -> None:
         """Forget what was added under a name; raises KeyError if nothing was."""
@@ -234,7 +265,12 @@ def load_origins(wanted: Iterable[Origin]) -> None:
     for kind, name, module, file in wanted:
         if name in REGISTRIES[kind].added or not file:
             continue
-        if _is_importable(module, file):
+        if ":" in name:
+            if not _is_importable(module, file):  # its package lies elsewhere, at the same place on this machine
+                levels = module.count(".") + (Path(file).name == "__init__.py")
+                sys.path.append(str(Path(file).parents[levels]))
+            REGISTRIES[kind][name]
+        elif _is_importable(module, file):
             importlib.import_module(module)
         else:
             load_file(file)

@@ -168,8 +168,9 @@ def rehearse(
 
 def check_classes(role: str, logits: Tensor, dataset: Dataset) -> None:
     """Raise ValueError unless a network gives one logit per class of the data set."""
-    if not isinstance(logits, Tensor) or logits.ndim != 2:
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.layout is not torch.strided:
         seen = f"a tensor {list(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+        seen = seen.replace("a tensor", "a sparse tensor") if getattr(logits, "is_sparse", False) else seen
         raise ValueError(f"{role} must answer images with logits [B, C] and nothing else, got {seen}")
     if logits.shape[1] != len(dataset.classes):
         raise ValueError(

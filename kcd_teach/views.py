@@ -177,6 +177,8 @@ class NegativePool:
     """
 
     def __init__(self, candidates: Tensor, labels: Tensor) -> None:
+        if not len(candidates):
+            raise ValueError("negatives need samples to be drawn from, got none")
         of_candidates = labels.cpu()[candidates]
         order = torch.sort(of_candidates, stable=True).indices
         self._ids, self._labels = candidates[order], labels.cpu()
@@ -198,6 +200,7 @@ class NegativePool:
             int64 [B, 1 + K]: the sample's own id, then K ids of other classes, uniform; without replacement, or with
             it where there are fewer than K.
         """
+        check_at_least("negatives", negatives, 1)
         rows = [self._others(label, negatives, generator) for label in self._labels[ids].tolist()]
         return torch.cat([ids[:, None], torch.stack(rows)], dim=1)
 

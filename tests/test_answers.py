@@ -146,11 +146,30 @@ def test_size_of_the_bundled_images():
     assert size_of(dataset) == 2 * 10_000 * num_views(2) * 10 == 10_000_000
 
 
-def test_a_file_of_another_shape_is_refused(tmp_path):
+def _flipped(content: bytes, position: int, bit: int) -> bytes:
+    return content[:position] + bytes([content[position] ^ 1 << bit]) + content[position + 1 :]
+
+
+@pytest.mark.parametrize("which", ["answers", "checksums"])
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda content: b"", lambda content: bytes(len(content)), lambda content: content[:-1], lambda content: b"hello",
+        lambda content: content.replace(b"False", b"True "), lambda content: content.replace(b"48,", b"96,"),
+        *(lambda content, at=at: _flipped(content, *at) for at in ((0, 3), (7, 0), (8, 6), (12, 1), (61, 2))),
+    ],
+)  # fmt: skip
+def test_a_damaged_file_is_begun_again(tmp_path, which, harm):
     store = disk(tmp_path)
-    np.save(store.path, np.zeros((2, 2)))
-    with pytest.raises(ValueError, match="is not what it should be"):
-        disk(tmp_path)
+    store.write(IDS, VIEWS, ROWS)
+    path = store.path if which == "answers" else store.path.with_suffix(".sums.npy")
+    path.write_bytes(harm(path.read_bytes()))
+    with pytest.warns(UserWarning, match=rf"answers are lost: {path} is damaged .*; it is begun again"):
+        again = disk(tmp_path)
+    assert not again.look_up(IDS, VIEWS)[1].any()
+    again.write(IDS, VIEWS, ROWS)
+    assert torch.equal(disk(tmp_path).look_up(IDS, VIEWS)[0], ROWS)
+    assert {path.name for path in tmp_path.iterdir()} == {store.path.name, store.path.stem + ".sums.npy"}
 
 
 @pytest.mark.parametrize("preset", [None, "paper", "released"])

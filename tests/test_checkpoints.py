@@ -1,6 +1,9 @@
+import json
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import threading
 import zipfile
 from pathlib import Path
@@ -8,8 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from kcd_teach._files import written_whole
+from kcd_teach._files import sealed, unsealed, written_whole
 from kcd_teach.checkpoints import read_state, stop_between_batches, write_state
+from kcd_teach.datasets import read_npz
+from kcd_teach.models import load_checkpoint
 from tests.tiny import same
 
 STATE = {
@@ -86,8 +91,62 @@ def test_a_flipped_bit_in_the_content_is_never_taken_for_good(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x80\x04N."], ids=["empty", "text", "pickled None"])
 def test_other_files_are_refused(tmp_path, content):
     (tmp_path / "x.pt").write_bytes(content)
-    with pytest.raises(ValueError, match=r"x\.pt is damaged or not a checkpoint .*; delete it to start again"):
+    advice = "choose another file" if content else "delete it to start again"  # not a file that was never ours
+    with pytest.raises(ValueError, match=rf"x\.pt is damaged or not a checkpoint .*; .*{advice}"):
         read_state(tmp_path / "x.pt")
+
+
+def test_each_of_the_last_bits_is_refused_by_name_or_harmless(tmp_path):
+    path = tmp_path / "state.pt"
+    write_state(path, STATE)
+    whole, messages = path.read_bytes(), []
+    for position in range(len(whole) - 98, len(whole)):  # among them what makes zipfile raise a nameless OSError
+        for bit in range(8):
+            path.write_bytes(whole[:position] + bytes([whole[position] ^ 1 << bit]) + whole[position + 1 :])
+            try:
+                assert same(read_state(path), STATE)
+            except ValueError as error:
+                messages.append(str(error))
+    assert all(str(path) in message for message in messages)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+def test_what_is_no_ordinary_file_is_refused_at_once(tmp_path):
+    path = tmp_path / "pipe.pt"
+    os.mkfifo(path)
+    for read in (read_state, read_npz, lambda path: load_checkpoint(torch.nn.Linear(1, 1), path)):
+        with pytest.raises(ValueError, match=r"pipe\.pt is not an ordinary file; "):
+            read(path)
+
+
+def test_what_a_killed_writer_left_is_deleted_by_the_next_one(tmp_path):
+    code = f"""
+import os, signal
+from pathlib import Path
+from kcd_teach._files import written_whole
+with written_whole(Path({str(tmp_path / "x")!r})):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).resolve().parent.parent)
+        assert len(list(tmp_path.iterdir())) == 1
+    with written_whole(tmp_path / "x") as file, written_whole(tmp_path / "[x]"):
+        file.write(b"whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"x", "[x]"}
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_seal_holds_every_bit(indent):
+    content = {"name": "a", "accuracy": [0.5, 0.75], "more": {"checksum": 1}}
+    text = sealed(content, indent)
+    assert unsealed(text) == unsealed(json.dumps(content)) == content
+    for position in range(len(text)):
+        for bit in range(7):
+            altered = text[:position] + chr(ord(text[position]) ^ 1 << bit) + text[position + 1 :]
+            try:
+                assert {name: unsealed(altered)[name] for name in content} == content
+            except ValueError:
+                continue
 
 
 def test_a_lone_tensor_is_not_a_checkpoint(tmp_path):

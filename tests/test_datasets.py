@@ -153,17 +153,20 @@ def test_bundled_file_can_be_rebuilt_byte_for_byte(rebuilt):
     ("name", "message"),
     [
         ("fashion-mnist-min", "name='fashion-mnist-min' is unknown; did you mean 'fashion-mnist-mini'"),
-        ("cifar10", "name='cifar10' is unknown; did you mean 'cifar100'"),
+        ("cifar1000", "name='cifar1000' is unknown; did you mean 'cifar100'"),
         ("FashionMNIST", "did you mean 'fashion-mnist'"),
-        ("imagenet-22k", r"name='imagenet-22k' is unknown.* Known: fashion-mnist-mini, fashion-mnist, cifar100"),
-        (7, r"name=7 is unknown\. Known: fashion-mnist-mini, fashion-mnist, cifar100"),
+        (
+            "imagenet-22k",
+            r"name='imagenet-22k' is unknown.* Known: fashion-mnist-mini, fashion-mnist, cifar10, cifar100",
+        ),
+        (7, r"name=7 is unknown\. Known: fashion-mnist-mini, fashion-mnist, cifar10, cifar100"),
     ],
     ids=str,
 )
 def test_an_unknown_name_is_refused_with_the_nearest_known_one(name, message):
     with pytest.raises(ValueError, match=message):
         load_dataset(name)
-    assert list_datasets() == ["fashion-mnist-mini", "fashion-mnist", "cifar100"]
+    assert list_datasets() == ["fashion-mnist-mini", "fashion-mnist", "cifar10", "cifar100"]
 
 
 def refusal(folder: Path) -> str:

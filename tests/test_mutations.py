@@ -93,7 +93,7 @@ LOOP_FAULTS: dict[str, tuple[str, ...]] = {
         "KC-KD, paper", "ranking[start:kept], ranking[kept : kept + length]",
         "ranking[start:kept], ranking[kept : kept + length].flip(0)",
     ),
-    "the frequency does not count": ("KC-KD, paper", "frequency.double().pow(alpha)", "frequency.double().pow(0)"),
+    "the frequency does not count": ("KC-KD, paper", "times.pow(alpha)", "frequency.double().pow(0)"),
     "only the last entropy counts": (
         "KC-KD, paper", "self.mean[ids] += (values.double() - self.mean[ids]) / self.frequency[ids]",
         "self.mean[ids] = values.double()",

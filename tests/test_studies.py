@@ -204,7 +204,7 @@ def test_a_plan_comes_from_a_stored_study_or_from_a_file(tmp_path):
     path.write_text(json.dumps(content))
     assert find_plan(str(path)).num_runs == 30
     path.write_text("{}")
-    with pytest.raises(ValueError, match="holds no plan"):
+    with pytest.raises(ValueError, match="is damaged or not a plan"):
         find_plan(str(path))
     with pytest.raises(ValueError, match="study='student' is unknown; did you mean 'students'"):
         find_plan("student")

@@ -7,11 +7,10 @@ from torch import Tensor
 
 from kcd_teach._checks import check_choice
 from kcd_teach.benchmark.plan import Prepared
-from kcd_teach.benchmark.runs import unpack_ids
-from kcd_teach.benchmark.settings import VARIANTS, Pair, Row
+from kcd_teach.benchmark.runs import Unit, unpack_ids
+from kcd_teach.benchmark.settings import VARIANTS, Pair, Row, with_arrow
 from kcd_teach.benchmark.store import Record, Store
 from kcd_teach.condensation.schedule import event_epochs
-from kcd_teach.training import Distillation, EpochReport
 
 Runs = dict[int, float]
 """Seed -> accuracy in percent, or a difference in percentage points."""
@@ -28,6 +27,7 @@ def find_pair_of(prepared: Prepared, name: str | None = None) -> Pair:
     pairs = prepared.plan.pairs
     if name is None:
         return pairs[0]
+    name = with_arrow(name)
     known = {text.casefold(): pair for pair in pairs for text in (pair.name, f"{pair.teacher}>{pair.student}")}
     if name.casefold() not in known:
         check_choice("pair", name, [pair.name for pair in pairs])
@@ -170,35 +170,50 @@ def meanings(prepared: Prepared) -> dict[str, str]:
     return {row.name: row.meaning for row in prepared.plan.rows}
 
 
-class Live:
-    """The runs that are under way; a :data:`~kcd_teach.benchmark.runs.Watch` that remembers what it is told.
+def under_way(prepared: Prepared, store: Store, pair: str, quantity: str = "test_accuracy") -> Curves:
+    """What the unfinished runs of a pair have recorded so far, in whatever process; teachers are in every pair.
 
-    Example:
-        >>> live = Live()
-        >>> live.curves("V13>V8")
-        {}
+    Args:
+        prepared, store, pair, quantity: as for :func:`epoch_curves`.
     """
+    check_choice("quantity", quantity, QUANTITIES)
+    of_plan = {unit.key for unit in _nameable(prepared)}
+    teachers = {f"teacher {network}" for network in prepared.plan.teachers}
+    found: Curves = {}
+    for key, epochs in store.under_way().items():
+        row, seed = _row_and_seed(epochs[0]["title"], pair)
+        if row and (key in of_plan or row in teachers):
+            found.setdefault(row, {})[seed] = [QUANTITIES[quantity] * float(epoch[quantity]) for epoch in epochs]
+    return found
 
-    def __init__(self) -> None:
-        self._reports: dict[str, list[EpochReport]] = {}
-        self._finished = ""
 
-    def __call__(self, title: str, run: Distillation) -> None:
-        """Note how far a run has come; a finished one is forgotten with the next call, when the store has it."""
-        self._reports.pop(self._finished, None)
-        self._reports[title] = list(run.reports)
-        self._finished = "" if len(run) else title
+def states(prepared: Prepared, store: Store) -> dict[str, dict[str, dict[int, str]]]:
+    """Row -> pair -> seed -> ``"done"``, ``"running"`` (some process works on it) or ``"missing"``."""
+    records, plan = store.records(), prepared.plan
 
-    def curves(self, pair: str, quantity: str = "test_accuracy") -> Curves:
-        """What the unfinished runs of a pair recorded so far, as :func:`epoch_curves`; teachers are in every pair."""
-        check_choice("quantity", quantity, QUANTITIES)
-        found: Curves = {}
-        for title, reports in self._reports.items():
-            row, seed = _row_and_seed(title, pair)
-            if row and reports:
-                values = [QUANTITIES[quantity] * float(getattr(report, quantity)) for report in reports]
-                found.setdefault(row, {})[seed] = values
-        return found
+    def state(pair: Pair, row: Row, seed: int) -> str:
+        if not prepared.can_name(pair, row):
+            return "missing"
+        run = prepared.unit(pair, row, seed)
+        key = run.key
+        return "done" if key in records else "running" if store.is_claimed(key) else "missing"
+
+    return {
+        row.name: {pair.name: {seed: state(pair, row, seed) for seed in plan.seeds_of(row)} for pair in plan.pairs}
+        for row in plan.rows
+    }
+
+
+def _nameable(prepared: Prepared) -> list[Unit]:
+    """The runs of a plan whose teachers are trained."""
+    plan = prepared.plan
+    return [
+        prepared.unit(pair, row, seed)
+        for pair in plan.pairs
+        for row in plan.rows
+        if prepared.can_name(pair, row)
+        for seed in plan.seeds_of(row)
+    ]
 
 
 def _row_and_seed(title: str, pair: str) -> tuple[str, int]:

@@ -134,6 +134,9 @@ def _features(name: str, shape: Shape, classes: int) -> tuple[tuple[int, ...], .
     return read_taps(network, network, shape, features=True).student
 
 
+STARTING, SAVING = 70, 12
+"""Training images that take as long as the start of a run, with its rehearsal, and as saving it after an epoch. Measured with
+two pairs at small scale, where they are a third of the time; at full scale they are nothing."""
 REPEATS = 2
 CPU_BATCH = 16
 """Images per timed step on a CPU, where time grows with the batch from the first image on."""
@@ -180,14 +183,17 @@ def expected_seconds(plan: Plan, dataset: Dataset, device: torch.device | str) -
     """Seconds of computing that a plan takes, teachers included, all workers together; an estimate.
 
     What a method adds to a step of KD is taken from ``data/results/method_costs.json``, measured on other networks.
-    Loading and saving are not counted.
+    Starting and saving are taken from two pairs, in proportion to the time of an image.
     """
     students = {pair.student for pair in plan.pairs}
     speeds = {name: time_network(name, plan, dataset, device) for name in sorted({*students, *plan.teachers})}
     count, tests = len(dataset.train_images), len(dataset.test_images)
     epochs = plan.scale.epochs
     lessons = plan.scale.teacher_epochs or epochs
-    total = sum(lessons * (count * speeds[name].step + tests * speeds[name].forward) for name in plan.teachers)
+    total = sum(
+        lessons * ((count + SAVING) * speeds[name].step + tests * speeds[name].forward) + STARTING * speeds[name].step
+        for name in plan.teachers
+    )
     factors = _method_factors()
     for row in plan.rows:
         # Pairs with the same student share the runs of the student alone.
@@ -196,7 +202,9 @@ def expected_seconds(plan: Plan, dataset: Dataset, device: torch.device | str) -
             student = speeds[pair.student]
             together = student.step if not row.method else student.step + speeds[pair.teacher].forward
             shown = sum(row.shown(count, epochs)) + _prepared(row, epochs) * count
-            run = shown * together * factors.get(row.method, 1.0) + row.epochs(epochs) * tests * student.forward
+            length = row.epochs(epochs)
+            run = shown * together * factors.get(row.method, 1.0) + (length + 1) * tests * student.forward
+            run += (STARTING + SAVING * length) * together
             total += run * len(plan.seeds_of(row))
     return total
 
@@ -312,7 +320,15 @@ def _device(device: str, scale: Scale) -> Finding:
 
 def _data(dataset: Dataset, scale: Scale) -> Finding:
     checked = "; all images and labels as published" if scale.dataset == "cifar100" else ""
-    return Finding("data", f"{dataset!r}{checked}")
+    counts = torch.bincount(dataset.train_labels.cpu(), minlength=len(dataset.classes))
+    few, many = int(counts.argmin()), int(counts.argmax())
+    uneven = (
+        f"; from {int(counts[few])} training images of {dataset.classes[few]!r} to {int(counts[many])} of "
+        f"{dataset.classes[many]!r}"
+        if counts[few] < counts[many]
+        else ""
+    )
+    return Finding("data", f"{dataset!r}{checked}{uneven}{dataset.origin and f'; {dataset.origin}'}")
 
 
 def _room(plan: Plan, dataset: Dataset, folder: Path, workers: int) -> Finding:

@@ -1,21 +1,20 @@
 """Plans: pairs x rows x seeds at one scale, checked before anything starts."""
 
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kcd_teach._checks import check_at_least, check_at_most, check_choice
-from kcd_teach._files import written_whole
+from kcd_teach._files import reading, sealed, unsealed, written_whole
 from kcd_teach.benchmark.runs import Teacher, Unit
 from kcd_teach.benchmark.settings import PAIRS, ROWS, Pair, Row, Scale, find_pair, find_row, find_scale
 from kcd_teach.benchmark.store import Store
 from kcd_teach.datasets import Dataset, data_folders, find_data_file
 from kcd_teach.distillers import LabelsOnly, distiller_class
 from kcd_teach.fingerprints import code_fingerprint, own_code
-from kcd_teach.models import TEACHER, create_model
+from kcd_teach.models import TEACHER, check_network, create_model
 from kcd_teach.registry import files_of, origins
 from kcd_teach.training import LARGEST_SEED
 from kcd_teach.validation import rehearse, smallest_batch
@@ -96,7 +95,12 @@ class Plan:
         }
 
     def check_batches(self, dataset: Dataset) -> None:
-        """Raise ValueError if some epoch of a row would end with a batch that is too small for its method or networks."""
+        """Raise ValueError if some epoch of a row would end with a batch that is too small for its method or networks.
+
+        Networks that are named ``package.module:function`` are imported for it.
+        """
+        for network in dict.fromkeys(network for pair in self.pairs for network in (pair.teacher, pair.student)):
+            check_network("network", network)
         for row in self.rows:
             counts = row.shown(len(dataset.train_images), self.scale.epochs)
             least = distiller_class(row.method).needs.smallest_batch if row.method else 1
@@ -160,10 +164,8 @@ def find_plan(name: str) -> Plan:
     78
     """
     path = Path(name) if name.endswith(".json") else _study(name) / "plan.json"
-    try:
-        return read_plan(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} holds no plan ({error!r})") from error
+    with reading(path, "a plan", "copy it again, or choose another file"):
+        return read_plan(unsealed(path.read_text(encoding="utf-8")))
 
 
 def open_study(name: str) -> tuple["Prepared", Store]:
@@ -225,6 +227,7 @@ class Prepared:
     def save(self, store: Store) -> None:
         """Write it to ``plan.json``, from which the table knows what belongs together."""
         plan = self.plan
+        from_files = {(kind, name) for kind, name in plan.names if ":" not in name}  # the others say where they are
         content = {
             "pairs": [pair.name for pair in plan.pairs],
             "rows": [str(row) for row in plan.rows],
@@ -235,13 +238,13 @@ class Prepared:
             "num_samples": self.num_samples,
             "code": self.code,
             "own": self.own,
-            "files": files_of(plan.names),
-            "registered": [f"{kind} {name}" for kind, name, *_ in origins() if (kind, name) in plan.names],
+            "files": files_of(from_files),
+            "registered": [f"{kind} {name}" for kind, name, *_ in origins() if (kind, name) in from_files],
             "teachers": [dataclasses.asdict(teacher) for teacher in self.teachers.values()],
         }
         path = store.folder / "plan.json"
         with store.alone(path), written_whole(path) as file:
-            file.write((json.dumps(content, indent=1) + "\n").encode())
+            file.write((sealed(content, indent=1) + "\n").encode())
 
     @classmethod
     def load(cls, store: Store) -> "Prepared":
@@ -254,20 +257,14 @@ class Prepared:
         path = store.folder / "plan.json"
         if not path.exists():
             raise FileNotFoundError(f"there is no plan in {store.folder}; start one with kcd-teach bench")
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+        with reading(path, "a plan", "start the plan again, finished runs are kept; bench needs its --pair and --row"):
+            content = unsealed(path.read_text(encoding="utf-8"))
             _check_files(path, content)
             plan = read_plan(content)
             teachers = [Teacher(**teacher) for teacher in content["teachers"]]
             by_network = {teacher.network: teacher for teacher in teachers}
             code, own = content.get("code", ""), content.get("own", {})
             return cls(plan, content["images"], content["num_samples"], by_network, code, own)
-        except FileNotLoaded:
-            raise
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(
-                f"{path} is damaged ({error!r}); start the plan again, finished runs are kept; bench needs its --pair and --row"
-            ) from error
 
 
 class FileNotLoaded(ValueError):  # noqa: N818

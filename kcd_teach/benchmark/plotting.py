@@ -10,6 +10,7 @@ from kcd_teach.benchmark.curves import (
     find_pair_of,
     meanings,
     stage_ends,
+    under_way,
 )
 from kcd_teach.benchmark.plan import Prepared
 from kcd_teach.benchmark.store import Store
@@ -50,6 +51,7 @@ def picture(prepared: Prepared, store: Store, what: str, pair: str | None = None
             f"{name}: every epoch of every run",
             epochs=prepared.plan.scale.epochs,
             ends=stage_ends(prepared),
+            running=under_way(prepared, store, name),
         )
     families = accuracy_by_cost(prepared, store, name) if what == "ratios" else {}
     if families:

@@ -6,7 +6,6 @@ import os
 import platform
 import re
 import signal
-import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +13,7 @@ from typing import Any
 
 from kcd_teach import __version__
 from kcd_teach._checks import check_at_least, check_at_most, check_choice
+from kcd_teach._files import part_of
 from kcd_teach.benchmark.runner import Job, Result, result_of
 from kcd_teach.benchmark.runs import unwatched
 from kcd_teach.registry import Origin, load_origins, origins
@@ -111,7 +111,7 @@ class Ray:
         if device == "cuda" and not gpus:
             raise ValueError("device='cuda' needs a GPU, and no machine of this Ray has one; choose device='cpu'")
         share = math.floor(PARTS / self._per_gpu) / PARTS if device == "cuda" else 0
-        self._mark = folder / "locks" / f"{uuid.uuid4().hex}.mark"
+        self._mark = part_of(folder / "locks" / "engine", "mark")
         self._mark.parent.mkdir(parents=True, exist_ok=True)
         self._mark.touch()
         self._remote = self._ray.remote(num_cpus=1, num_gpus=share, max_retries=self._retries)(_in_worker)

@@ -29,6 +29,7 @@ from kcd_teach.benchmark.runs import (
     check_checkpoints,
     choose_teacher,
     execute,
+    keys_of_teachers,
     load_published,
     train_teacher,
     unwatched,
@@ -384,6 +385,7 @@ def run_plan(
         if remember:
             prepared.save(store)
         _announce_teachers(prepared, {name: why for name, why in reasons.items() if name in known}, store, announce)
+        store.tidy({*store.records(), *keys_of_teachers(store, prepared.teachers.values())})
         diverged = run_jobs(_missing(prepared, store, root, computing), hands, "runs", quiet)
     return Outcome(prepared, diverged)
 
@@ -400,7 +402,10 @@ def _announce_change(plan: Plan, store: Store, announce: Callable[[str], None]) 
     """Say what a folder's plan was if it becomes another one."""
     try:
         before = Prepared.load(store).plan
-    except (FileNotFoundError, ValueError):  # none yet, or a damaged one
+    except FileNotFoundError:
+        return
+    except ValueError as error:
+        announce(f"the plan of {store.folder} is written anew: {error}")
         return
     if before != plan:
         announce(f"the plan of {store.folder} was: {before}; it becomes: {plan}; finished runs stay there")

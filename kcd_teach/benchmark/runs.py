@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from kcd_teach import __version__
-from kcd_teach._checks import check_at_least, check_choice
-from kcd_teach._files import written_whole
+from kcd_teach._checks import check_at_least, check_between, check_choice
+from kcd_teach._files import reading, sealed, unsealed, written_whole
 from kcd_teach.benchmark.published import PUBLISHED
 from kcd_teach.benchmark.settings import PAIRS, Pair, Row, Scale, negatives_of, rate_of
 from kcd_teach.benchmark.store import Record, Store, key_of
@@ -32,7 +32,7 @@ from kcd_teach.datasets import Dataset
 from kcd_teach.distillers import create_distiller, distiller_class
 from kcd_teach.fingerprints import code_fingerprint, fingerprint_of, hash_of, own_code
 from kcd_teach.knowledge import Knowledge, accuracy, class_accuracy
-from kcd_teach.models import create_model, list_models, load_checkpoint, save_weights
+from kcd_teach.models import check_network, create_model, load_checkpoint, save_weights
 from kcd_teach.recipe import Engine, Recipe
 from kcd_teach.training import Distillation, distill
 
@@ -86,10 +86,13 @@ def finish(title: str, key: str, store: Store, start: Callable[[Path], Distillat
     """
     with repeatably():
         run = _where_it_stopped(key, store, start)
+        about = {"title": title, "epochs": run.recipe.epochs}
+        store.log(key, ({**about, **dataclasses.asdict(report)} for report in run.reports), anew=True)
         watch(title, run)
         while len(run):
             store.keep_previous(key)
-            next(run)
+            report = next(run)
+            store.log(key, [{**about, **dataclasses.asdict(report)}])
             watch(title, run)
     return run
 
@@ -190,6 +193,9 @@ class Teacher:
     accuracy: float
     origin: str
 
+    def __post_init__(self) -> None:
+        check_between("accuracy", self.accuracy, 0, 1)
+
     @property
     def published(self) -> float | None:
         """Published accuracy of a teacher of this architecture on CIFAR-100, percent; None outside the table."""
@@ -198,7 +204,7 @@ class Teacher:
 
     def file(self, store: Store) -> Path:
         """Where its weights are; ``.npz`` in a folder from before there were safetensors."""
-        path = store.folder / "teachers" / f"{self.network}-{self.weights[:16]}.safetensors"
+        path = store.folder / "teachers" / f"{_readable(self.network)}-{self.weights[:16]}.safetensors"
         old = path.with_suffix(".npz")
         return old if old.exists() and not path.exists() else path
 
@@ -233,7 +239,7 @@ def train_teacher(
     Returns:
         The teacher; None while another process is training it.
     """
-    check_choice("teacher", network, list_models())
+    check_network("teacher", network)
     check_at_least("seed", seed, 0)
     dataset = scale.images(root)
     recipe = scale.recipe(rate_of(network), scale.teacher_epochs)
@@ -312,9 +318,9 @@ def _listed(teachers: Mapping[Path, Teacher]) -> str:
 def _teachers_for(network: str, dataset: Dataset, store: Store) -> dict[Path, Teacher]:
     """Record -> teacher, of all that a folder has for these images: trained with seed 0, or from a checkpoint."""
     found, images = {}, fingerprint_of(dataset)
-    for path in sorted((store.folder / "teachers").glob(f"{network}-*.json")):
+    for path in sorted((store.folder / "teachers").glob(f"{_readable(network)}-*.json")):
         try:
-            record, teacher = json.loads(path.read_text(encoding="utf-8")), read_teacher(path)
+            record, teacher = unsealed(path.read_text(encoding="utf-8")), read_teacher(path)
             config = record.get("config", {"images": record.get("images"), "seed": 0})
             if (teacher.network, config["images"], config["seed"]) == (network, images, 0):
                 found[path] = teacher
@@ -338,7 +344,12 @@ def _own_of(own: Mapping[str, str], *names: str) -> dict[str, Any]:
 
 
 def _record_file(network: str, config: dict[str, Any], store: Store) -> Path:
-    return store.folder / "teachers" / f"{network}-{key_of(config)}.json"
+    return store.folder / "teachers" / f"{_readable(network)}-{key_of(config)}.json"
+
+
+def _readable(name: str) -> str:
+    """A name as a part of a file's."""
+    return re.sub(r"[^\w.@+-]+", "-", name)
 
 
 def load_published(
@@ -351,7 +362,7 @@ def load_published(
         ValueError: an unknown network; a file that is damaged, could run code, or holds another network.
         OSError: a file that is missing.
     """
-    check_choice("teacher", network, list_models())
+    check_network("teacher", network)
     dataset = scale.images(root)
     loaded = load_checkpoint(create_model(network, len(dataset.classes), dataset.in_channels, seed=0), path).eval()
     weights = hash_of(loaded)
@@ -398,16 +409,21 @@ def _keep(network: nn.Module, teacher: Teacher, store: Store, dataset: Dataset, 
 
 def _write(store: Store, path: Path, record: Record) -> None:
     with store.alone(path), written_whole(path) as file:
-        file.write((json.dumps(record) + "\n").encode())
+        file.write((sealed(record) + "\n").encode())
 
 
 def read_teacher(path: Path) -> Teacher:
     """A teacher from its record; raises ValueError for a file that is none."""
-    try:
-        record: Record = json.loads(path.read_text(encoding="utf-8"))
+    with reading(path, "the record of a teacher", "delete it to train the teacher again"):
+        record = unsealed(path.read_text(encoding="utf-8"))
         return Teacher(record["network"], record["weights"], record["accuracy"], record["origin"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not the record of a teacher; delete it to train the teacher again") from error
+
+
+def keys_of_teachers(store: Store, teachers: Iterable[Teacher]) -> set[str]:
+    """The keys of the trainings that these teachers, which are whole, came from."""
+    records = [path for teacher in teachers for path in (store.folder / "teachers").glob(f"{teacher.network}-*.json")
+               if teacher.weights in path.read_text(encoding="utf-8", errors="replace")]  # fmt: skip
+    return {path.stem.rpartition("-")[2] for path in records}
 
 
 @dataclass(frozen=True)
@@ -486,7 +502,7 @@ class Unit:
     @property
     def weights_file(self) -> str:
         """Where the trained student is kept in the folder of its record, as ``students/V13-V8_KC-KD_seed0_KEY.safetensors``."""
-        readable = re.sub(r"[^\w.@+-]+", "-", f"{self.pair.name}_{self.row.name}_seed{self.seed}_{self.key[:12]}")
+        readable = _readable(f"{self.pair.name}_{self.row.name}_seed{self.seed}_{self.key[:12]}")
         return f"students/{readable}.safetensors"
 
 
@@ -547,7 +563,7 @@ def execute(
     """
     store = Store(folder)
     with store.claim(unit.key) as mine:
-        done = unit.key in store.records()
+        done = unit.key in store.records(unit.key)
         if mine and not done:
             if unit.code != code_fingerprint():
                 raise ValueError(f"the code here differs from that of the plan; install the same kcd_teach on {node()}")

@@ -16,10 +16,10 @@ from kcd_teach._checks import check_at_least, check_at_most, check_between, chec
 from kcd_teach.condensation import Condenser, FixedSubset
 from kcd_teach.condensation.schedule import event_epochs
 from kcd_teach.condensation.value import VALUES, find_value
-from kcd_teach.datasets import DATASETS, Dataset, dataset_file, list_datasets, load_dataset
+from kcd_teach.datasets import DATASETS, SIZE, Dataset, dataset_file, folder_of, list_datasets, load_dataset
 from kcd_teach.distillers import Distiller, distiller_class, list_distillers, title_of
 from kcd_teach.knowledge import STORES
-from kcd_teach.models import list_models
+from kcd_teach.models import check_network, list_models
 from kcd_teach.recipe import PRECISIONS, Recipe
 
 RATE, LOW_RATE = 0.05, 0.01
@@ -75,7 +75,9 @@ PAIRS = tuple(Pair(name, *(_SHORT[network] for network in name.split(">"))) for 
 
 
 def find_pair(name: str) -> Pair:
-    """A pair by its name in the table, or any two networks as ``TEACHER>STUDENT``.
+    """A pair by its name in the table, or any two networks as ``TEACHER>STUDENT``; ``V13:V8`` is the same as ``V13>V8``.
+
+    A network that is named ``package.module:function`` is imported when it is first made, and not here.
 
     Raises:
         ValueError: neither; the message has the nearest name.
@@ -85,14 +87,25 @@ def find_pair(name: str) -> Pair:
     """
     known = {pair.name.casefold(): pair for pair in PAIRS}
     known |= {f"{pair.teacher}>{pair.student}".casefold(): pair for pair in PAIRS}
+    name = with_arrow(name)
     teacher, arrow, student = name.partition(">")
-    if name.casefold() not in known and arrow and (teacher in list_models() or student in list_models()):
-        check_choice("pair's teacher", teacher, list_models())
-        check_choice("pair's student", student, list_models())
+    if name.casefold() not in known and arrow and any(":" in x or x in list_models() for x in (teacher, student)):
+        for role, network in (("teacher", teacher), ("student", student)):
+            if ":" not in network:
+                check_network(f"pair's {role}", network)
         return Pair(name, teacher, student)
     if name.casefold() not in known:
         check_choice("pair", name, [pair.name for pair in PAIRS])
     return known[name.casefold()]
+
+
+def with_arrow(pair: str) -> str:
+    """The name of a pair with ``>``, for which a shell wants quotes, in the place of ``:``, for which it does not.
+
+    >>> with_arrow("V13:V8"), with_arrow("my.nets:teacher>resnet20")
+    ('V13>V8', 'my.nets:teacher>resnet20')
+    """
+    return pair if ">" in pair else pair.replace(":", ">", 1)
 
 
 TITLES = {
@@ -364,12 +377,13 @@ class Scale:
 
     Attributes:
         name: as shown.
-        dataset: a name of :func:`kcd_teach.datasets.list_datasets`.
+        dataset: a name of :func:`kcd_teach.datasets.list_datasets`, or a folder of images, one folder for each class.
         epochs: E of a run, of students, and of teachers without epochs of their own.
         batch_size: samples per step.
         per_class, test_per_class: only the first training and test images of every class; ``None`` takes all.
         classes: only the first classes; ``None`` takes all.
-        side: pixels to which images are reduced; ``None`` leaves them as they are.
+        side: pixels of the shorter side to which images are reduced; ``None`` leaves them as they are. Images of a folder,
+            which may be of any size, are brought to so many pixels on both sides, by default to 32.
         precision: ``"float32"`` or ``"bfloat16"``; never chosen by itself, since results would differ with it.
         teacher_epochs: of a teacher that is trained here; ``None`` for as many as a student.
         store: ``"disk"`` keeps the teachers' answers for all runs on this machine, ``"memory"`` for all runs of a
@@ -392,7 +406,11 @@ class Scale:
     teachers: str = "trained"
 
     def __post_init__(self) -> None:
-        check_choice("dataset", self.dataset, list_datasets())
+        if self.dataset not in list_datasets() and Path(self.dataset).is_dir():
+            object.__setattr__(self, "dataset", str(folder_of(self.dataset)))  # whole, for processes in other folders
+        elif not Path(self.dataset).is_absolute():  # a plan can be read where its images are not
+            folder_of(self.dataset)  # refuses what looks like a path
+            check_choice("dataset", self.dataset, list_datasets())
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("store", self.store, STORES)
         check_choice("teachers", self.teachers, ("trained", "bundled"))
@@ -401,7 +419,7 @@ class Scale:
             "side": 8,
         }  # fmt: skip
         for name, value in least.items():
-            if getattr(self, name) is not None:
+            if getattr(self, name) is not None or name in ("epochs", "batch_size"):  # the others may be left open
                 check_at_least(name, getattr(self, name), value)
                 check_at_most(name, getattr(self, name), 1_000_000)
 
@@ -436,6 +454,9 @@ class Scale:
         """
         others = ("name", "epochs", "batch_size", "precision", "teacher_epochs", "store", "teachers")
         only_images = dataclasses.replace(self, **{name: getattr(Scale, name) for name in others})
+        if (folder := folder_of(self.dataset)) is not None:
+            changes = tuple((str(path), path.stat().st_mtime_ns) for path in sorted(folder.glob("*/")))
+            return _images(only_images, None, (folder.stat().st_mtime_ns, changes))
         path = dataset_file(self.dataset, root)
         # A file that another one took the place of in the meantime is read again.
         found = (str(path), path.stat().st_mtime_ns, path.stat().st_size) if path else DATASETS[self.dataset]
@@ -471,7 +492,8 @@ def negatives_of(num_samples: int) -> int:
 
 @lru_cache(maxsize=2)
 def _images(scale: Scale, root: str | None, found: object) -> Dataset:
-    dataset = load_dataset(scale.dataset, root)
+    folder = folder_of(scale.dataset)
+    dataset = load_dataset(scale.dataset, root) if folder is None else Dataset.from_folder(folder, scale.side or SIZE)
     if scale.dataset == "cifar100":
         check_cifar100(dataset)
     classes = scale.classes or len(dataset.classes)
@@ -484,7 +506,7 @@ def _images(scale: Scale, root: str | None, found: object) -> Dataset:
         train_images=dataset.train_images[train], train_labels=dataset.train_labels[train],
         test_images=dataset.test_images[test], test_labels=dataset.test_labels[test],
     )  # fmt: skip
-    return dataset if scale.side is None else _reduce(dataset, scale.side)
+    return dataset if scale.side is None or folder is not None else _reduce(dataset, scale.side)
 
 
 def _first(labels: Tensor, classes: int, count: int | None) -> Tensor:
@@ -495,17 +517,19 @@ def _first(labels: Tensor, classes: int, count: int | None) -> Tensor:
 
 
 def _reduce(dataset: Dataset, side: int) -> Dataset:
-    """Average the images down to ``side`` pixels, and their border in proportion."""
+    """Average the images down to ``side`` pixels of their shorter side, and their border in proportion."""
+    height, width = dataset.train_images.shape[2:]
+    shorter = min(height, width)
+    if side > shorter:
+        raise ValueError(f"side must be at most {shorter} for {dataset.name}, got {side}")
+    sides = round(side * height / shorter), round(side * width / shorter)
 
     def reduced(images: Tensor) -> Tensor:
-        return F.adaptive_avg_pool2d(images.float(), side).round().to(torch.uint8)
+        return F.adaptive_avg_pool2d(images.float(), sides).round().to(torch.uint8)
 
-    height = dataset.train_images.shape[2]
-    if side > height:
-        raise ValueError(f"side must be at most {height} for {dataset.name}, got {side}")
     return dataclasses.replace(
         dataset, train_images=reduced(dataset.train_images), test_images=reduced(dataset.test_images),
-        padding=max(1, round(dataset.padding * side / height)),
+        padding=max(1, round(dataset.padding * side / shorter)),
     )  # fmt: skip
 
 

@@ -2,18 +2,21 @@
 
 import contextlib
 import hashlib
+import io
 import json
 import math
 import os
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from kcd_teach._files import obstacle, written_whole
+from kcd_teach._checks import check_at_least
+from kcd_teach._files import damage, obstacle, part_of, reading, sealed, sweep, unsealed, written_whole
 from kcd_teach.checkpoints import read_state
 
 Record = dict[str, Any]
@@ -21,18 +24,32 @@ Record = dict[str, Any]
 SERIES = ("test_accuracy", "train_loss")
 """What a record holds of every epoch, a list of numbers."""
 
-FOLDERS = ("checkpoints", "students", "teachers", "locks")
+RANGES = {
+    "test_accuracy": (0, 1),
+    "class_accuracy": (0, 1),
+    "train_loss": (-math.inf, math.inf),
+    "active": (0, math.inf),
+}
+"""The lists of numbers in a record, and between what they must be; a class without test images has none (None)."""
+
+EPOCH = {"title", "epochs", "epoch", "seconds", *SERIES}
+"""What is read of a line of progress."""
+
+FOLDERS = ("checkpoints", "students", "teachers", "locks", "progress")
 """What a store is divided into."""
 
 PATIENCE = 60.0
 """Seconds to wait for another process that is writing a record."""
+MOST_LINES = 20_000
+"""Lines of results that a process remembers as read, so that it reads each of them once."""
 
 
 class Store:
     """A folder that any number of processes may work on at the same time.
 
     ``results.jsonl`` holds a line per finished run; ``students/`` and ``teachers/`` trained weights; ``checkpoints/``
-    what is unfinished; ``locks/`` who is at work. A lock ends with its process, however that ends.
+    what is unfinished, and ``progress/`` a line for each of its epochs; ``locks/`` who is at work. A lock ends with its
+    process, however that ends.
 
     Reading changes nothing in it, so that results can be read where nothing can be written.
 
@@ -59,35 +76,50 @@ class Store:
         """The file of finished runs."""
         return self.folder / "results.jsonl"
 
-    def records(self) -> dict[str, Record]:
-        """All finished runs by key; raises ValueError for a line that is not a record of the run it names."""
+    def records(self, key: str = "") -> dict[str, Record]:
+        """All finished runs by key, or the one of a key alone, for which the others are not read; not to be changed.
+
+        Raises:
+            ValueError: a line that is not a record of the run it names. Only a last one that a killed process left half
+                written is passed over, with a warning.
+        """
         if not self.results.exists():
             return {}
-        records = {}
-        for number, line in enumerate(self.results.read_bytes().splitlines(), start=1):
+        with reading(self.results, "a file of results", "choose another folder"):
+            content = self.results.read_bytes()
+        records, lines = {}, content.splitlines()
+        for number, line in enumerate(lines, start=1):
+            if key.encode() not in line:
+                continue
             try:
-                record = json.loads(line.decode())
-                _check_record(record)
+                record = _record_in(line)
+            except Exception as error:
+                place = f"line {number} of {self.results}"
+                if number < len(lines) or content.endswith(b"\n"):
+                    raise damage(place, "", "delete that line to repeat its run", error) from error
+                warnings.warn(f"{place} was not written to its end; its run is not counted, and repeated", stacklevel=2)
+            else:
                 records[record["key"]] = record
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(
-                    f"line {number} of {self.results} is damaged ({error}); delete that line to repeat its run"
-                ) from error
         return records
 
     def append(self, record: Record) -> None:
-        """Add a finished run; the file on the disk holds the line whole, or is as it was.
+        """Add a finished run; the file on the disk then holds the line whole, or is as it was.
+
+        The line is written behind the others. What a killed process left of one is taken away first.
 
         Raises:
             OSError: no room on the disk; or another process has been writing for a minute.
         """
-        line = json.dumps(record, allow_nan=False) + "\n"
-        with self.alone(self.results):
-            before = self.results.read_bytes() if self.results.exists() else b""
-            if before and not before.endswith(b"\n"):
-                before += b"\n"
-            with written_whole(self.results) as file:
-                file.write(before + line.encode())
+        line = (sealed(record) + "\n").encode()
+        with self.alone(self.results), self.results.open("ab+", buffering=0) as file:
+            end = _end_last_line(file)
+            try:
+                while line:
+                    line = line[file.write(line) :]
+                os.fsync(file.fileno())
+            except BaseException:
+                file.truncate(end)
+                raise
 
     def students(self) -> dict[str, Path]:
         """The weights of finished runs by key; without those that were run before weights were kept, or deleted since."""
@@ -103,10 +135,10 @@ class Store:
         """Keep other processes from writing a file, once what killed ones left half-written of it is deleted.
 
         Raises:
-            OSError: another process has been writing it for a minute.
+            OSError: another process has been writing for a minute.
         """
         self.make_folders()
-        with FileLock(self.folder / "locks" / f"{path.stem}.lock", timeout=PATIENCE):
+        with FileLock(self.folder / "locks" / "results.lock", timeout=PATIENCE):  # one for all, so that one is left
             _sweep(path.parent, path.name)
             yield
 
@@ -114,7 +146,7 @@ class Store:
     def claim(self, key: str) -> Iterator[bool]:
         """Yield True to the one process that may work on a run, False to all others."""
         self.make_folders()
-        lock = FileLock(self.folder / "locks" / f"{key}.lock", timeout=0)
+        lock = FileLock(self._lock(key), timeout=0)
         try:
             lock.acquire()
         except Timeout:
@@ -125,6 +157,40 @@ class Store:
         finally:
             lock.release()
 
+    def _lock(self, key: str) -> Path:
+        return self.folder / "locks" / f"{key}.lock"
+
+    def is_claimed(self, key: str) -> bool:
+        """True while some process works on a run; where locks cannot be tried, False."""
+        if not self._lock(key).exists():
+            return False
+        try:
+            with FileLock(self._lock(key), timeout=0):
+                return False
+        except Timeout:
+            return True
+        except OSError:
+            return False
+
+    def log(self, key: str, lines: Iterable[Record], anew: bool = False) -> None:
+        """Write a line for each epoch of a run at work, for whoever wants to watch it; ``anew`` in the place of all."""
+        path = self.folder / "progress" / f"{key}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w" if anew else "a", encoding="utf-8") as file:
+            file.writelines(sealed(line) + "\n" for line in lines)
+
+    def under_way(self) -> dict[str, list[Record]]:
+        """Epochs of unfinished runs by key, up to the first that cannot be read: the last one may be half written."""
+        found: dict[str, list[Record]] = {}
+        for path in sorted((self.folder / "progress").glob("*.jsonl")):
+            with contextlib.suppress(ValueError, OSError):
+                for line in path.read_bytes().splitlines():
+                    epoch = unsealed(line.decode())
+                    if not epoch.keys() >= EPOCH:
+                        break
+                    found.setdefault(path.stem, []).append(epoch)
+        return found
+
     def checkpoint(self, key: str) -> Path:
         """The file in which an unfinished run is saved."""
         return self.folder / "checkpoints" / f"{key}.pt"
@@ -132,7 +198,7 @@ class Store:
     def keep_previous(self, key: str) -> None:
         """Keep today's checkpoint under a second name, before the next one takes its place."""
         current = self.checkpoint(key)
-        part = current.with_name(f"{current.name}.{os.getpid()}.part")
+        part = part_of(current)
         part.unlink(missing_ok=True)
         try:
             os.link(current, part)  # no copy: the next checkpoint is a new file
@@ -168,11 +234,29 @@ class Store:
         self.checkpoint(key).unlink()
 
     def discard(self, key: str) -> None:
-        """Delete the checkpoints of a run that is stored, and what killed processes left half-written of them."""
+        """Delete the checkpoints of a run that is stored, what killed processes left half-written of them, and its lock.
+
+        Whoever claims the run from now on, and be it two at once, finds it stored.
+        """
         current = self.checkpoint(key)
         _sweep(current.parent, key)
-        for path in (current, _previous(current)):
+        for path in (current, _previous(current), self.folder / "progress" / f"{key}.jsonl"):
             path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where a lock that is held cannot be deleted
+            self._lock(key).unlink()
+
+    def tidy(self, stored: Iterable[str]) -> None:
+        """Delete what processes left behind that were killed after they had stored these runs, or beside a run."""
+        left = {
+            path.name.partition(".")[0]
+            for name in ("checkpoints", "locks", "progress")
+            for path in (self.folder / name).iterdir()
+        }
+        for key in left.intersection(stored):
+            self.discard(key)
+        for name in ("", *FOLDERS):
+            sweep(self.folder / name)
+            sweep(self.folder / name, ending="mark")
 
 
 def key_of(config: dict[str, Any]) -> str:
@@ -180,13 +264,50 @@ def key_of(config: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def _check_record(record: Record) -> None:
-    """Raise ValueError, KeyError or TypeError unless this is a finished run of the configuration that its key names."""
+@lru_cache(MOST_LINES)
+def _record_in(line: bytes) -> Record:
+    """The record in a line; raises unless it is a finished run of the configuration that its key names."""
+    record = unsealed(line.decode())
     if key_of(record["config"]) != record["key"]:
         raise ValueError("its key is not that of its configuration")
     for name in SERIES:
-        if not record[name] or not all(math.isfinite(value) for value in record[name]):
-            raise ValueError(f"{name} is empty, or not finite")
+        if not record[name]:
+            raise ValueError(f"{name} is empty")
+    for name, (low, high) in RANGES.items():
+        values = [value for value in record.get(name, ()) if value is not None or name in SERIES]
+        if not {float, int}.issuperset(map(type, values)) or not all(map(math.isfinite, values)):
+            raise ValueError(f"{name} must hold finite numbers")
+        if values and not low <= min(values) <= max(values) <= high:
+            raise ValueError(f"{name} must be in [{low:g}, {high:g}], got {min(values):g} .. {max(values):g}")
+    check_at_least("presentations", record.get("presentations", 0), 0)
+    return record
+
+
+def _end_last_line(file: io.FileIO) -> int:
+    """End a last line that lacks its end, or take it away if it is no record; returns the size of the file."""
+    file.seek(0)
+    content = file.read()
+    start = content.rfind(b"\n") + 1
+    if start < len(content):
+        try:
+            _record_in(content[start:])
+        except Exception:  # a process was killed in the middle of it
+            file.truncate(start)
+        else:
+            file.write(b"\n")
+    return file.seek(0, os.SEEK_END)
+
+
+def seal(path: Path) -> None:
+    """Give every line of an older file of results, or a ``plan.json``, its checksum; those that have one keep it.
+
+    For stored studies, see ``python -m tests.seal_studies``.
+    """
+    indent = 1 if path.suffix == ".json" else None
+    text = path.read_text(encoding="utf-8")
+    parts = [text] if indent else text.splitlines()
+    with written_whole(path) as file:
+        file.write("".join(sealed(unsealed(part), indent) + "\n" for part in parts).encode())
 
 
 def _sweep(folder: Path, name: str) -> None:

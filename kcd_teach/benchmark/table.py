@@ -6,6 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from kcd_teach._files import in_markdown, printable
 from kcd_teach.benchmark.curves import last_accuracies, runs_of
 from kcd_teach.benchmark.plan import Prepared
 from kcd_teach.benchmark.published import (
@@ -30,6 +35,9 @@ UNLIKE = "unlike"
 """Stands in place of a difference where ours was made in another way than the published number."""
 ALWAYS = ("f",)
 """Notes on rows that stand even where nothing was published: constants that are ours."""
+
+PLAIN_COLUMN = 24
+"""Columns of a terminal that a pair takes in a plain table."""
 
 Lines = tuple[list[str], tuple[int, ...], bool]
 """A cell for a notebook: its lines, the positions of those in bold, and whether it is empty."""
@@ -198,13 +206,31 @@ class BenchmarkTable:
 
     def markdown(self) -> str:
         """The table as the poster has it, each cell with the published number above ours, and the notes below."""
-        pairs = [pair.name for pair in self.prepared.plan.pairs]
+        pairs = [in_markdown(pair.name) for pair in self.prepared.plan.pairs]
         head = ["| Method | " + " | ".join(pairs) + " |", "| --- |" + " --- |" * len(pairs)]
         lines = ["| Teacher | " + " | ".join(self._teacher(pair.teacher) for pair in self.prepared.plan.pairs) + " |"]
         for row, cells in self.cells.items():
-            name = row + lettered(self.of_row(row))
+            name = in_markdown(row) + lettered(self.of_row(row))
             lines.append(f"| {name} | " + " | ".join(_text(cell) for cell in cells.values()) + " |")
-        return "\n".join([*head, *lines, "", *self.notes(), ""])
+        return "\n".join([*head, *lines, "", *map(in_markdown, self.notes()), ""])
+
+    def plain(self, width: int) -> str:
+        """The table for a terminal of so many columns: as many pairs beside each other as fit, and the notes below."""
+        networks = {pair.name: pair.teacher for pair in self.prepared.plan.pairs}
+        names = {row: printable(row) + lettered(self.of_row(row)) for row in self.cells}
+        beside = max(1, (width - max(map(len, ["Method", *names.values()])) - 2) // PLAIN_COLUMN)
+        said = io.StringIO()
+        console = Console(file=said, width=width, color_system=None, highlight=False, emoji=False, markup=False)
+        for start in range(0, len(networks), beside):
+            some = list(networks)[start : start + beside]
+            grid = RichTable("Method", *map(printable, some), box=SIMPLE, show_lines=True)
+            grid.add_row("Teacher", *("\n".join(self._teacher_lines(networks[pair])[0]) for pair in some))
+            for row, cells in self.cells.items():
+                grid.add_row(names[row], *("\n".join(_lines(cells[pair])[0]) for pair in some))
+            console.print(grid)
+        for note in self.notes():
+            console.print(printable(note))
+        return "\n".join(line.rstrip() for line in said.getvalue().splitlines())
 
     def styled(self) -> "Table":
         """The table for a notebook: ours large, published and gain small below it; what was not run is hatched."""

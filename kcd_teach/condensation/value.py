@@ -252,9 +252,15 @@ def cost_aware_score(value: Tensor, frequency: Tensor, alpha: float) -> Tensor:
         alpha: exponent, 0 ignores the frequency; 0.03 in the authors' code.
 
     Returns:
-        float64 [N]; higher = more valuable.
+        float64 [N]; higher = more valuable. Where powers leave the range of numbers, other numbers in the same order.
     """
-    return value * frequency.double().pow(alpha)
+    times = frequency.double()
+    score = value * times.pow(alpha)
+    if bool(score.isfinite().all()):
+        return score
+    size = value.abs().log() / alpha + times.log()  # of the logarithms, divided by alpha
+    known = size.isfinite()
+    return torch.where(known, value.sign() * (size - size[known].min() + 1), 0.0)
 
 
 def rank(score: Tensor) -> Tensor:

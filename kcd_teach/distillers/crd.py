@@ -11,6 +11,8 @@ EPSILON = 1e-7
 
 def noise_contrast(exponential: Tensor, normaliser: Tensor, num_samples: int) -> Tensor:
     """Noise-contrastive loss l(o) of the positive, column 0, against K negatives: scalar, of exponentials [B, 1 + K]."""
+    if exponential.ndim != 2 or exponential.shape[1] < 2:
+        raise ValueError(f"exponentials must be [B, 1 + K] with K at least 1, got {list(exponential.shape)}")
     odds = exponential / normaliser
     noise = (exponential.shape[1] - 1) / num_samples
     own, others = odds[:, :1], odds[:, 1:]

@@ -174,7 +174,8 @@ def ablation_differences(
             color=colour("teacher" if row in found else "dropped"),
         )
     label_rows(axes, [f"{row}\n{meanings[row]}" if row in meanings else row for row in rows])
-    axes.set(title=title, xlabel=f"{reference} minus this row, same seed (points): {reference} ahead →")
+    headline(figure, title)  # of the figure, as the names of rows take the left half of it
+    axes.set(xlabel=f"{reference} minus this row, same seed (points): {reference} ahead →")
     axes.margins(x=0.08)
     alt = (
         f"{reference} minus each of {len(rows)} rows, a dot per seed with a 95 % interval around a zero line; blue where "
@@ -236,7 +237,7 @@ def cost_accuracy(accuracies: Accuracies, costs: Mapping[str, float], title: str
             capsize=3,
             color=role.colour,
         )
-    axes.margins(y=0.12)
+    cut = _limit_heights(axes, [value for row in found for value in accuracies[row].values()], found)
     _label_points(axes, found, positions)
     if plain in found:
         _shade_better(axes, positions[plain], found[plain].mean, plain)
@@ -246,7 +247,19 @@ def cost_accuracy(accuracies: Accuracies, costs: Mapping[str, float], title: str
     top = max(found, key=lambda row: found[row].mean)
     said = f"{top} has the highest mean, {found[top].mean:.2f} %, at {100 * costs[top]:.0f} % of a plain row's cost."
     numbers = f"Accuracy in percent at its cost: {'; '.join(texts)}. Marks of one cost stand a little apart."
+    numbers += " Intervals so wide that the picture cuts them off come from few seeds." if cut else ""
     return Picture(figure, alt, " ".join([said, *missing]), numbers)
+
+
+def _limit_heights(axes: Axes, values: Sequence[float], found: Mapping[str, Interval]) -> bool:
+    """Show all points, and of the intervals, which are huge for two seeds, what lies near them; True if that cuts some."""
+    low, high = min(values), max(values)
+    near = max(high - low, 2.0)
+    ends = [mean.mean + sign * mean.half_width for mean in found.values() if mean.n > 1 for sign in (-1, 1)]
+    bottom, top = max([low - near, min([low, *ends])]), min([high + near, max([high, *ends])])
+    room = 0.12 * (top - bottom or 1)
+    axes.set_ylim(max(0, bottom - room), top + room)
+    return any(end < bottom or end > top for end in ends)
 
 
 def _side_by_side(found: Mapping[str, Interval], costs: Mapping[str, float]) -> dict[str, float]:

@@ -7,12 +7,16 @@ import torch
 from torch import Tensor
 
 from kcd_teach import views
+from kcd_teach.benchmark import curves, open_study
 from kcd_teach.condensation import DROPPED, KEPT, MIXED, ROLES, partition, prediction_entropy
+from kcd_teach.datasets import load_dataset
 from kcd_teach.figures.picture import Picture
 from kcd_teach.figures.samples import Images, RankingPlot, SchedulePlot, show_image
 from kcd_teach.figures.style import headline, new_figure, styled
 from kcd_teach.lessons.exercise import Exercise, Judgement
+from kcd_teach.lessons.measurements import load_trace
 from kcd_teach.lessons.predictions import Question
+from kcd_teach.widgets.condensation import CondensationExplorer, Source
 
 QUESTIONS = {
     "strongest": Question(
@@ -269,3 +273,23 @@ def schedule(counts: Sequence[int], cost: float) -> Picture:
         "because it begins with all of them."
     )
     return Picture(figure, "Steps falling from all samples to the final ratio, one per stage.", reading)
+
+
+def explorer() -> CondensationExplorer:
+    """The condensation explorer on the recorded runs of the course, with the accuracies that were measured."""
+    dataset = load_dataset("fashion-mnist-mini")
+    return CondensationExplorer(
+        {
+            "2,000": Source(
+                dataset.first(per_class=200), load_trace("mini_resnet8_2k").entropy, _measured("choice-2k")
+            ),
+            "10,000": Source(dataset, load_trace("mini_resnet8").entropy, _measured("choice-10k")),
+        }
+    )
+
+
+def _measured(study: str) -> dict[str, dict[float, curves.Runs]]:
+    """Accuracies by cost of a stored study, with those of labels alone."""
+    prepared, store = open_study(study)
+    alone = curves.accuracies(prepared, store)["labels alone"]
+    return {**curves.accuracy_by_cost(prepared, store), "labels alone": {1.0: alone}}

@@ -7,10 +7,10 @@ from typing import cast
 import torch
 from torch import nn
 
-from kcd_teach._checks import check_at_least
+from kcd_teach._checks import check_at_least, check_choice
 from kcd_teach.models.convnet import ConvNet
 from kcd_teach.models.mobilenetv2 import MobileNetV2
-from kcd_teach.models.network import Network
+from kcd_teach.models.network import Network, with_features
 from kcd_teach.models.resnet import ResNet
 from kcd_teach.models.resnet50 import ResNet50
 from kcd_teach.models.shufflenetv1 import ShuffleV1
@@ -31,6 +31,7 @@ __all__ = [
     "ShuffleV1",
     "ShuffleV2",
     "WideResNet",
+    "check_network",
     "count_parameters",
     "create_model",
     "list_models",
@@ -38,6 +39,7 @@ __all__ = [
     "load_teacher",
     "register_model",
     "save_weights",
+    "with_features",
 ]
 
 _NARROW, _WIDE = (16, 16, 32, 64), (32, 64, 128, 256)
@@ -93,11 +95,20 @@ def register_model(name: str, factory: Callable[..., nn.Module]) -> None:
     MODELS.add(name, factory)
 
 
+def check_network(argument: str, name: str) -> None:
+    """Raise ValueError unless :func:`create_model` knows a name; what ``package.module:function`` names is imported."""
+    if ":" in name:
+        MODELS[name]
+    else:
+        check_choice(argument, name, MODELS)
+
+
 def create_model(name: str, num_classes: int = 100, in_channels: int = 3, seed: int | None = None) -> nn.Module:
     """Build a network with fresh weights.
 
     Args:
-        name: one of :func:`list_models`.
+        name: one of :func:`list_models`, or ``package.module:function``, which is called as :func:`register_model` says;
+            one that takes no ``in_channels`` is called without.
         num_classes: C, at least 2.
         in_channels: channels of the images, at least 1.
         seed: of the initial weights; the global random state is left as it was. ``None`` draws from that state.
@@ -116,7 +127,12 @@ def create_model(name: str, num_classes: int = 100, in_channels: int = 3, seed: 
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(check_at_least("seed", seed, 0))
-        model = factory(num_classes=num_classes, in_channels=in_channels)
+        try:
+            model = factory(num_classes=num_classes, in_channels=in_channels)
+        except TypeError as error:
+            if "in_channels" not in str(error):
+                raise
+            model = factory(num_classes=num_classes)
     if not isinstance(model, nn.Module):
         raise TypeError(f"the factory of {name!r} must make a network, a torch.nn.Module, got {type(model).__name__}")
     named = cast("Network", model)

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 import numpy as np
 import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor, nn
 
-from kcd_teach._files import read_torch_file, written_whole
+from kcd_teach._files import read_torch_file, reading, written_whole
 from kcd_teach.datasets import Dataset, find_data_file, read_npz, write_npz
 from kcd_teach.fingerprints import hash_of
 
@@ -106,15 +106,12 @@ def _read(path: Path) -> tuple[Any, dict[str, str]]:
     """Content of a file, on the CPU, and its header; the format is recognised by the content, not by the file's name."""
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}")
-    with path.open("rb") as file:
+    with reading(path, "a file of weights", AGAIN), path.open("rb") as file:
         start = file.read(9)
     if path.suffix == ".safetensors" or (start[8:] == b"{" and start[:1] != b"\x80"):
-        try:
-            with safe_open(path, framework="pt") as opened:
-                names = opened.keys()
-                return {name: opened.get_tensor(name) for name in names}, opened.metadata() or {}
-        except SafetensorError as error:
-            raise ValueError(f"{path} is damaged or not a safetensors file ({error}); {AGAIN}") from error
+        with reading(path, "a safetensors file", AGAIN), safe_open(path, framework="pt") as opened:
+            names = opened.keys()
+            return {name: opened.get_tensor(name) for name in names}, opened.metadata() or {}
     if path.suffix == ".npz" or _is_npz(path):
         arrays = read_npz(path, required=())
         try:
@@ -125,10 +122,11 @@ def _read(path: Path) -> tuple[Any, dict[str, str]]:
 
 
 def _is_npz(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except Exception:  # no zip file, or a damaged one, which whoever reads it names
         return False
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
     return bool(names) and all(name.endswith(".npy") for name in names)
 
 

@@ -58,35 +58,35 @@ function drawRanking(event, pinned) {
   return plotted;
 }
 
-/** Accuracy against cost, as measured: means with intervals, the chosen ratio marked. */
-function drawMeasured(rows, answer, pinned, usual) {
-  const points = Object.entries(rows).flatMap(([row, ratios]) =>
-    Object.entries(ratios).map(([ratio, [cost, mean, half]]) => ({ row, ratio: Number(ratio), cost, mean, half })));
-  const low = Math.floor(Math.min(...points.map((p) => p.mean - p.half))), high = Math.ceil(Math.max(...points.map((p) => p.mean + p.half)));
+/** Accuracy against cost, as measured: means with intervals, those at the chosen cost larger. */
+function drawMeasured(families, answer, pinned, usual) {
+  const all = Object.values(families).flat();
+  const low = Math.floor(Math.min(...all.map(([, mean, half]) => mean - half)));
+  const high = Math.ceil(Math.max(...all.map(([, mean, half]) => mean + half)));
   const x = (cost) => across((cost - 50) / 55), y = (mean) => up((mean - low) / (high - low));
   const plotted = plot("Measured test accuracy against cost", [[0, "50"], [25 / 55, "75"], [50 / 55, "100 %"]],
     [[0, String(low)], [1, `${high} %`]], "cost of the run, plain KD = 100 %");
-  const looks = { "KC-KD": ["kept", 4, -2], random: ["dropped", 4, 2], KD: ["ink", 4, 0], "labels alone": ["ink", 3, 0] };
-  const line = (row) => points.filter((p) => p.row === row).sort((a, b) => a.cost - b.cost);
   const mark = (cost, style) => plotted.append(svg("path", { class: style, d: `M${x(cost)} ${up(0)}V${up(1)}` }));
-  if (answer.cost >= 50) mark(answer.cost, "curve");
-  if (pinned && pinned.cost >= 50) mark(pinned.cost, "ghost");
-  for (const [row, [role, size, aside]] of Object.entries(looks)) {
-    const tint = role === "ink" ? "var(--ink)" : `var(--${role})`;
-    const found = line(row);
-    if (!found.length) continue;
-    if (found.length > 1) plotted.append(svg("path", { fill: "none", stroke: tint, "stroke-width": 1.5,
-      d: `M${found.map((p) => `${x(p.cost) + aside} ${y(p.mean)}`).join("L")}` }));
-    for (const p of found) plotted.append(
-      svg("path", { stroke: tint, "stroke-width": 2, d: `M${x(p.cost) + aside} ${y(p.mean - p.half)}V${y(p.mean + p.half)}` }),
-      svg("circle", { cx: x(p.cost) + aside, cy: y(p.mean), r: usual && p.ratio === answer.setting.ratio && found.length > 1 ? size + 3 : size,
-        fill: tint, stroke: "var(--ground)" }));
-    const last = found[0];
-    plotted.append(svg("text", { x: x(last.cost) + (row === "labels alone" || row === "KD" ? -7 : 8), y: y(last.mean) + (row === "random" ? 16 : row === "KC-KD" ? -8 : 4),
-      "text-anchor": row === "labels alone" || row === "KD" ? "end" : "start" }, row));
+  mark(answer.cost, "curve");
+  if (pinned) mark(pinned.cost, "ghost");
+  // Intervals at one cost stand side by side; the name is at the cheapest point of a family.
+  const looks = { "labels alone": ["var(--ink)", 3, 0, "end", 4], KD: ["var(--faint)", 3, 4, "end", -8],
+    "random subset": ["var(--dropped)", 4, 2, "start", 17], "KC-KD": ["var(--kept)", 4, -2, "start", -9] };
+  for (const [family, [tint, size, aside, anchor, below]] of Object.entries(looks)) {
+    const points = families[family] ?? [];
+    if (points.length > 1) plotted.append(svg("path", { fill: "none", stroke: tint, "stroke-width": 1.5,
+      d: `M${points.map(([cost, mean]) => `${x(cost) + aside} ${y(mean)}`).join("L")}` }));
+    for (const [cost, mean, half] of points) plotted.append(
+      svg("path", { stroke: tint, "stroke-width": 2, d: `M${x(cost) + aside} ${y(mean - half)}V${y(mean + half)}` }),
+      svg("circle", { cx: x(cost) + aside, cy: y(mean), r: usual && isAt(cost, answer) && cost < 100 ? size + 3 : size, fill: tint, stroke: "var(--ground)" }));
+    const [cost, mean] = points[anchor === "end" ? points.length - 1 : 0] ?? [];
+    if (points.length) plotted.append(svg("text", { x: x(cost) + (anchor === "end" ? -8 : 9), y: y(mean) + below, "text-anchor": anchor }, family));
   }
   return plotted;
 }
+
+/** True for what was measured at the cost of a setting, but for a rounded count. */
+const isAt = (cost, answer) => Math.abs(cost - answer.cost) < 0.3;
 
 function drawClasses(classes, event, pinned) {
   const high = 15, plotted = svg("svg", { viewBox: `0 0 ${WIDE} ${classes.length * high + 2}`, role: "img",
@@ -116,6 +116,8 @@ const drawing = { render: instrument(({ model, root, controls, change }) => {
   const schedule = panel(""), ranking = panel(""), results = panel(""), who = panel(""), cut = panel("Just above and just below the cut"),
     pairs = panel("Before and after blending");
   const note = make("p", { class: "note" });
+  const key = (role, text) => make("span", { class: "key", style: `--tint: var(--${role})` }, text);
+  who.all.append(make("p", { class: "note keys" }, key("kept", "kept"), key("mixed", "kept and blended"), key("dropped", "dropped")));
   results.all.append(note);
   const scrub = make("input", { type: "range", min: 0, step: 1, "aria-label": "event", input: () => { at = Number(scrub.value); redraw(); } });
   const scrubbed = make("output");
@@ -154,7 +156,7 @@ const drawing = { render: instrument(({ model, root, controls, change }) => {
     schedule.body.replaceChildren(drawSchedule(answer, pinned, epochs, chosen));
     results.head.textContent = "What was measured";
     results.body.replaceChildren(drawMeasured(measured[setting.images], answer, pinned, usual));
-    note.textContent = measuredText(measured[setting.images], setting, usual);
+    note.textContent = measuredText(measured[setting.images], answer, usual);
     state.textContent = answer.text + (event ? ` Event ${chosen + 1}, after epoch ${event.epoch}: ${event.returned} samples came back.` : " Nothing is dropped.");
     ranking.head.textContent = event ? `The ranking after epoch ${event.epoch}` : "One stage: nothing is ranked";
     ranking.body.replaceChildren(...(event ? [drawRanking(event, other)] : []));
@@ -189,12 +191,14 @@ const drawing = { render: instrument(({ model, root, controls, change }) => {
 }) };
 export default drawing;
 
-/** What was measured at the chosen ratio, in words. */
-function measuredText(rows, setting, usual) {
-  const at = Object.keys(rows["KC-KD"] ?? {}).join(", ");
-  if (!usual) return "Measured only in the paper's setting: 6 stages, exponent 0.03, mixing 30 %.";
-  const ours = rows["KC-KD"]?.[setting.ratio], chance = rows.random?.[setting.ratio];
-  if (!ours || !chance) return `Measured at a ratio of ${at} %.`;
-  const said = ([, mean, half]) => `${mean.toFixed(1)} ± ${half.toFixed(1)} %`;
-  return `At ${setting.ratio} %: KC-KD ${said(ours)}, a random subset ${said(chance)} (${ours[3]} and ${chance[3]} seeds).`;
+/** What was measured at the chosen cost, in words. */
+function measuredText(families, answer, usual) {
+  if (!usual) return "Measured only as in the paper: 6 stages, exponent 0.03, mixing 30 %.";
+  const found = ["KC-KD", "random subset"].map((family) => [family, (families[family] ?? []).find(([cost]) => isAt(cost, answer))]);
+  if (found.some(([, point]) => !point)) {
+    const ratios = (families["KC-KD"] ?? []).map(([cost]) => Math.round(2 * cost - 100));
+    return `Nothing was measured at this ratio; it was at ${ratios.join(" and ")} %.`;
+  }
+  const said = found.map(([family, [, mean, half]]) => `${family} ${mean.toFixed(1)} ± ${half.toFixed(1)} %`);
+  return `At this cost: ${said.join(", ")} (${found[0][1][3]} seeds).`;
 }

@@ -14,10 +14,13 @@ from kcd_teach.condensation import DROPPED, KEPT, MIXED, PRESETS, Condenser, Mix
 from kcd_teach.datasets import Dataset
 from kcd_teach.figures.samples import RankingPlot, SchedulePlot
 from kcd_teach.figures.style import new_figure, styled
+from kcd_teach.statistics import interval
 from kcd_teach.widgets.instrument import Instrument, choice
 
 STAGES = (1, 2, 3, 4, 6, 8, 12)
 """Numbers of stages that divide the 24 epochs of the course, as the released preset wants."""
+FEWEST = 5
+"""Seeds below which an accuracy is not shown yet."""
 PAPER = {"preset": "paper", "stages": 6, "exponent": 0.03, "mixing": 30}
 """The setting of the paper, in which accuracies were measured."""
 
@@ -29,13 +32,13 @@ class Source:
     Attributes:
         dataset: whose training images were shown.
         entropies: of the student in every epoch, float32 [E, N], nats, of a run of plain KD.
-        measured: row, ``"KC-KD"`` or ``"random"`` -> ratio in percent -> [cost in percent, mean accuracy in percent,
-            half of its 95 % interval, seeds]; and ``"KD"`` and ``"labels alone"`` at ratio 100.
+        measured: family of runs, ``"KC-KD"``, ``"random subset"``, ``"KD"`` or ``"labels alone"`` -> cost relative to
+            plain KD -> accuracies in percent by seed, as :func:`kcd_teach.benchmark.curves.accuracy_by_cost` finds them.
     """
 
     dataset: Dataset
     entropies: np.ndarray
-    measured: Mapping[str, Mapping[int, Sequence[float]]]
+    measured: Mapping[str, Mapping[float, Mapping[int, float]]]
 
 
 @dataclass(frozen=True)
@@ -105,8 +108,7 @@ class CondensationExplorer(Instrument):
             choice("mixing", "mixing strength", range(0, 101, 5), 30, "%"),
         ]
         first = self._sources[names[0]]
-        measured = {name: {row: {str(ratio): list(found) for ratio, found in ratios.items()}
-                           for row, ratios in source.measured.items()} for name, source in self._sources.items()}  # fmt: skip
+        measured = {name: _intervals(source.measured) for name, source in self._sources.items()}
         super().__init__(
             controls, classes=list(first.dataset.classes), measured=measured, epochs=len(first.entropies), paper=PAPER
         )
@@ -135,8 +137,9 @@ class CondensationExplorer(Instrument):
             for event, returned in zip(events, _returned(events), strict=False)
         ]
         kept = condenser.counts[-1]
+        stages = "1 stage" if setting["stages"] == 1 else f"{setting['stages']} stages"
         text = (
-            f"{setting['ratio']} % in {setting['stages']} stages: the last stage shows {kept:,} of "
+            f"{setting['ratio']} % in {stages}: the last stage shows {kept:,} of "
             f"{condenser.counts[0]:,} samples, and the run costs {100 * cost:.1f} % of plain KD."
         )
         return {
@@ -186,6 +189,18 @@ class CondensationExplorer(Instrument):
             kept, mixed = (100 * float((last.roles == role).double().mean()) for role in (KEPT, MIXED))
             RankingPlot(ranking).update(last.score[:: max(len(last.score) // 400, 1)].numpy(), kept, mixed)
         return figure
+
+
+def _intervals(measured: Mapping[str, Mapping[float, Mapping[int, float]]]) -> dict[str, list[list[float]]]:
+    """Family -> [cost in percent, mean accuracy, half of its 95 % interval, seeds] of what has enough seeds."""
+    return {
+        family: [
+            [100 * cost, found.mean, found.half_width, found.n]
+            for cost, runs in sorted(points.items())
+            if len(runs) >= FEWEST and (found := interval(list(runs.values())))
+        ]
+        for family, points in measured.items()
+    }
 
 
 def _by_class(members: Tensor, dataset: Dataset) -> Tensor:

@@ -19,17 +19,9 @@ from kcd_teach.condensation import (
     KEPT,
     MIXED,
     ROLES,
-    Mixture,
-    cost_aware_score,
-    paper_counts,
-    rank,
-    relative_cost,
-    roles,
-    summarise,
 )
 from kcd_teach.figures import (
     RankingPlot,
-    SchedulePlot,
     TilePlot,
     draw_prediction,
     new_figure,
@@ -38,7 +30,6 @@ from kcd_teach.figures import (
     shrink_png,
 )
 from kcd_teach.figures.style import styled
-from kcd_teach.views import blend
 
 
 class Explorer:
@@ -162,66 +153,6 @@ class TemperatureExplorer(Explorer):
         )
 
 
-class RatioExplorer(Explorer):
-    """What a condensation ratio does: the ranking with its cut, the schedule with its cost, samples that change role.
-
-    The plan is that of the last stage, for values as they were recorded by then.
-
-    Args:
-        images: uint8 [N, C, H, W].
-        value: V, float64 [N], nats.
-        frequency: F, int64 [N].
-        epochs: E, of the run.
-    """
-
-    SHOWN = 12
-    EXPONENTS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
-
-    @styled
-    def __init__(self, images: Tensor, value: Tensor, frequency: Tensor, epochs: int = 240) -> None:
-        self._images, self._value, self._frequency, self._epochs = images, value, frequency, epochs
-        self._before: Tensor | None = None
-        figure, axes = new_mosaic(8.6, 5.4, [["ranking", "schedule"], ["tiles", "tiles"]], [1.2, 1])
-        self._ranking, self._schedule = RankingPlot(axes["ranking"]), SchedulePlot(axes["schedule"])
-        rows = ("changed from", "changed to", "mixed now")
-        self._tiles = TilePlot(axes["tiles"], rows, self.SHOWN, images.shape[-1])
-        controls = {
-            "ratio": ipywidgets.IntSlider(70, 5, 100, description="ratio (%)", **_WIDE),
-            "stages": ipywidgets.IntSlider(6, 1, 12, description="stages", **_WIDE),
-            "strength": ipywidgets.IntSlider(30, 0, 100, description="mixing strength (%)", **_WIDE),
-            "alpha": ipywidgets.SelectionSlider(
-                options=self.EXPONENTS, value=0.03, description="frequency exponent", **_WIDE
-            ),
-        }
-        alt = "Ranking coloured by kept, mixed and dropped; schedule with cost; samples that change role."
-        super().__init__(figure, controls, alt)
-
-    def draw(self) -> str:
-        """Show the plan, and how it differs from the one the explorer started with."""
-        c = {name: control.value for name, control in self.controls.items()}
-        counts = paper_counts(len(self._value), c["ratio"] / 100, c["stages"])
-        score = cost_aware_score(self._value, self._frequency, c["alpha"])
-        ranking = rank(score)
-        active, mixture = summarise(ranking, counts[-2:][0], counts[-1], c["strength"] / 100)
-        role = roles(len(score), active, mixture)
-        self._before = role if self._before is None else self._before
-        cost = relative_cost(counts, self._epochs)
-        _show_ranking(self._ranking, score[ranking].numpy(), role)
-        self._schedule.update(counts, cost)
-        changed = torch.nonzero(role != self._before).flatten()
-        self._show_tiles(changed, self._before, role, mixture)
-        return f"{_tally(role)}; cost {100 * cost:.1f} % of plain KD; {len(changed):,} samples change role against the start"
-
-    def _show_tiles(self, changed: Tensor, before: Tensor, role: Tensor, mixture: Mixture) -> None:
-        few, pairs = _spread(changed, self.SHOWN), _spread(torch.arange(len(mixture)), self.SHOWN)
-        mixed, partners = mixture.boundary[pairs], mixture.partners[pairs]
-        blended = blend(self._images[mixed], self._images[partners], mixture.coefficients[pairs])
-        images = self._images[few].numpy()
-        self._tiles.update(
-            [images, images, blended.numpy()], [_names(before[few]), _names(role[few]), ["mixed"] * len(mixed)]
-        )
-
-
 class StageExplorer(Explorer):
     """Step through the stages of a run: who is kept, mixed and dropped, and a few samples on their way.
 
@@ -257,11 +188,6 @@ class StageExplorer(Explorer):
 
 def _names(codes: Tensor) -> list[str]:
     return [ROLES[int(code)] for code in codes]
-
-
-def _spread(ids: Tensor, count: int) -> Tensor:
-    """At most ``count`` of the ids, evenly spread, first and last among them."""
-    return ids[torch.linspace(0, max(len(ids) - 1, 0), min(len(ids), count)).long()]
 
 
 def _show_ranking(plot: RankingPlot, ordered: np.ndarray, role: Tensor, top: float | None = None) -> None:

@@ -11,7 +11,7 @@ import ipywidgets
 import torch
 
 from kcd_teach.benchmark import Outcome, Plan, Prepared, Store, run_plan
-from kcd_teach.benchmark.curves import Live, epoch_curves, stage_ends
+from kcd_teach.benchmark.curves import epoch_curves, stage_ends, under_way
 from kcd_teach.benchmark.runner import Pace, spoken
 from kcd_teach.benchmark.runs import Root
 from kcd_teach.figures import Picture, run_curves
@@ -58,7 +58,7 @@ class RunPanel:
         self._error: BaseException | None = None
         self._at_work: Distillation | None = None
         self._stopping = threading.Event()
-        self._live, self._pace, self._next_picture = Live(), Pace(), 0.0
+        self._pace, self._next_picture = Pace(), 0.0
         self._missing: int | None = None
         self.label, self.image = ipywidgets.Label(), ipywidgets.Image(format="png", layout={"max_width": "100%"})
         self._go = ipywidgets.Button(description="start", icon="play")
@@ -80,7 +80,7 @@ class RunPanel:
             return
         self._stopping.clear()
         self._outcome = self._error = None
-        self._pace, self._live, self._missing = Pace(), Live(), None
+        self._pace, self._missing = Pace(), None
         self._idle.clear()
         self._say("getting ready")
         self._set_buttons(busy=True)
@@ -137,7 +137,6 @@ class RunPanel:
     def _on_epoch(self, title: str, run: Distillation) -> None:
         """Show how far the run is, and stop it if that was asked; a :data:`~kcd_teach.benchmark.runs.Watch`."""
         self._at_work = run
-        self._live(title, run)
         self._pace(title, run)
         self._say(self._progress(title, run))
         if time.monotonic() > self._next_picture:
@@ -178,7 +177,7 @@ class RunPanel:
             f"{pair}: accuracy while it runs",
             epochs=self.plan.scale.epochs,
             ends=stage_ends(prepared) if prepared else None,
-            running=self._live.curves(pair),
+            running=under_way(prepared, self._store, pair) if prepared else None,
         )
 
     def _prepared(self) -> Prepared | None:

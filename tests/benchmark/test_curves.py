@@ -3,7 +3,16 @@
 import pytest
 
 from kcd_teach.benchmark import Prepared, Store, Teacher, make_plan, run_plan
-from kcd_teach.benchmark.curves import Live, ablations, accuracies, costs, epoch_curves, meanings, stage_ends
+from kcd_teach.benchmark.curves import (
+    ablations,
+    accuracies,
+    costs,
+    epoch_curves,
+    meanings,
+    stage_ends,
+    states,
+    under_way,
+)
 from kcd_teach.benchmark.plotting import PICTURES, picture
 from tests.benchmark.test_table import record
 from tests.benchmark.tiny import PAIR as TINY_PAIR
@@ -74,12 +83,17 @@ def test_every_picture_can_be_drawn_of_any_pair(folder, what):
 
 
 def test_runs_under_way_are_seen_until_the_store_has_them(tmp_path):
-    live, seen = Live(), []
+    seen, states_seen = [], []
 
     def watch(title, run):
-        live(title, run)
-        stored = Store(tmp_path).records().values()
-        seen.append((title, len(run.reports), live.curves(TINY_PAIR), [record["row"] for record in stored]))
+        store = Store(tmp_path)
+        prepared, stored = Prepared.load(store), store.records().values()
+        curves = under_way(prepared, store, TINY_PAIR)
+        seen.append((title, len(run.reports), curves, [record["row"] for record in stored]))
+        states_seen.append({row: cells[TINY_PAIR][0] for row, cells in states(prepared, store).items()})
+        if curves:
+            assert "Under way: " in picture(prepared, store, "curves").reading
+        assert under_way(prepared, store, "V13>V8").keys() <= {"teacher mini_resnet8x3"}
 
     run_plan(tiny_plan(("Student", "KD")), tmp_path, watch=watch, quiet=True, announce=lambda text: None)
     titles = dict.fromkeys(title for title, *_ in seen)
@@ -91,5 +105,33 @@ def test_runs_under_way_are_seen_until_the_store_has_them(tmp_path):
             {row: {0: epochs}} if epochs else {}
         )
     final = epoch_curves(Prepared.load(Store(tmp_path)), Store(tmp_path), TINY_PAIR)
-    assert live.curves(TINY_PAIR)["KD"][0] == pytest.approx(final["KD"][0], abs=1e-4)
-    assert live.curves("V13>V8") == {}
+    assert seen[-1][2]["KD"][0] == pytest.approx(final["KD"][0], abs=1e-4)
+    assert states_seen[0] == {"Student": "missing", "KD": "missing"}
+    assert states_seen[-1] == {"Student": "done", "KD": "running"}
+    assert list((tmp_path / "progress").iterdir()) == []
+
+
+def test_what_a_killed_process_wrote_too_much_is_written_anew(tmp_path):
+    store = Store(tmp_path)
+    first, second = (
+        {"title": "a", "epochs": 3, "epoch": epoch, "seconds": 1.0, "test_accuracy": 0.5, "train_loss": 1.0}
+        for epoch in (1, 2)
+    )
+    store.log("a", [first, second], anew=True)
+    store.log("a", [first], anew=True)
+    store.log("a", [second])
+    whole = (tmp_path / "progress" / "a.jsonl").read_bytes()
+    for name, content in {
+        "torn": whole[:-9],
+        "altered": whole.replace(b'"epoch": 2', b'"epoch": 7'),
+        "no_text": whole.replace(b'"epoch": 2', b'"epoch": \xff'),
+        "foreign": whole.splitlines(keepends=True)[0] + b'{"epoch": 2}\n',
+    }.items():
+        (tmp_path / "progress" / f"{name}.jsonl").write_bytes(content)
+    (tmp_path / "progress" / "none.jsonl").write_text('{"epo')
+    found = store.under_way()
+    assert found.pop("a") == [first, second]
+    assert found == {key: [first] for key in ("torn", "altered", "no_text", "foreign")}
+    assert not store.is_claimed("a")
+    with store.claim("a"):
+        assert store.is_claimed("a")

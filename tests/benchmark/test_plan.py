@@ -53,7 +53,7 @@ def test_refused_at_the_door(arguments, message):
     ("changes", "message"),
     [
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
-        ({"dataset": "cifar10"}, r"dataset='cifar10' is unknown; did you mean 'cifar100'\?"),
+        ({"dataset": "cifar1000"}, r"dataset='cifar1000' is unknown; did you mean 'cifar100'\?"),
         ({"precision": "auto"}, "precision='auto' is unknown"),
     ],
 )

@@ -1,0 +1,14 @@
+# The course for a classroom, offline: docker build -t kcd-teach . ; see docs/installing.md
+FROM python:3.12-slim
+RUN pip install --no-cache-dir torch torchvision --index-url https://download.pytorch.org/whl/cpu
+COPY pyproject.toml README.md LICENSE /source/
+COPY kcd_teach /source/kcd_teach
+COPY notebooks /source/notebooks
+COPY data /source/data
+RUN pip install --no-cache-dir /source && rm -r /source
+RUN useradd --create-home learner && mkdir /home/learner/course && chown learner /home/learner/course
+USER learner
+WORKDIR /home/learner
+EXPOSE 8888
+# The notebooks are copied when it starts, so that a mounted folder gets them, and answers in it stay.
+CMD ["sh", "-c", "kcd-teach lab --to course --only-copy && cd course && exec jupyter lab --ip=0.0.0.0 --no-browser --LabApp.default_url=/lab/tree/00_tour.ipynb"]
