@@ -69,15 +69,13 @@ notebooks/teaching
 
 ```{toctree}
 :caption: The library
+:glob:
 :hidden:
+docs/installing
 docs/reference
 docs/reference_more
-docs/methods
-docs/running
-docs/speed
-docs/promises
-data/README
-data/results/choice/README
+docs/*
+data/**
 CONTRIBUTING
 CHANGELOG
 ```

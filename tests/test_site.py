@@ -36,6 +36,16 @@ def site(tmp_path_factory):
     return folder / "site"
 
 
+def test_every_module_is_in_the_reference():
+    reference = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("docs/reference*.rst"))
+    paths = sorted((ROOT / "kcd_teach").rglob("*.py"))
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in paths}
+    documented = set(re.findall(r"^\.\. automodule:: (.*)$", reference, flags=re.M))
+    assert documented <= names
+    inside = {"cli", "notebooks", "validation", "zoo", "widgets.explorers"}
+    assert {name for name in names - documented if "._" not in name} <= {f"kcd_teach.{name}" for name in inside}
+
+
 class Page(HTMLParser):
     """Anchors, links, pictures and scripts of a page."""
 
