@@ -12,7 +12,7 @@ PYTEST := $(PY) -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadsco
 HEART  := tests/test_resuming.py tests/test_training.py tests/test_loop_oracle.py tests/condensation \
           tests/distillers/test_kd.py tests/test_views.py tests/test_batches.py
 
-.PHONY: help lab quick test lint tour notebooks site bench studies develop lock clean
+.PHONY: help lab app quick test lint tour notebooks site bench studies develop lock clean
 
 help:                              ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1@\2/p' $(MAKEFILE_LIST) | while IFS=@ read -r name text; do printf '%-15s %s\n' "$$name" "$$text"; done
@@ -20,6 +20,9 @@ help:                              ## say what there is
 lab: $(VENV)/.lab                  ## set up and open JupyterLab on the first notebook
 	@mkdir -p $(VENV)/etc/jupyter/labconfig && echo '$(QUIET)' > $(VENV)/etc/jupyter/labconfig/default_setting_overrides.json
 	cd notebooks && ../$(PY) -m jupyterlab $(ROOT) --ServerApp.ip=127.0.0.1 --LabApp.default_url=/lab/tree/00_tour.ipynb $(LABFLAGS)
+
+app: $(VENV)/.lab                  ## set up and open the laboratory: all instruments on one page, for a lecture
+	$(PY) -m kcd_teach.cli app $(APPFLAGS)
 
 test: lint                         ## set up and run everything: lint, types, unit tests, doctests, notebooks
 	$(PYTEST)
