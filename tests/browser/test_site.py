@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import nbformat
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 SOURCES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/*.rst"), *ROOT.glob("notebooks/*.ipynb"),
            *ROOT.glob("notebooks/*.md")]  # fmt: skip
 BOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
