@@ -12,7 +12,7 @@ PYTEST := $(PY) -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadsco
 HEART  := tests/test_resuming.py tests/test_training.py tests/test_loop_oracle.py tests/condensation \
           tests/distillers/test_kd.py tests/test_views.py tests/test_batches.py
 
-.PHONY: help lab quick test lint tour notebooks bench studies develop lock clean
+.PHONY: help lab app quick test lint tour notebooks site bench studies develop lock clean
 
 help:                              ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1@\2/p' $(MAKEFILE_LIST) | while IFS=@ read -r name text; do printf '%-15s %s\n' "$$name" "$$text"; done
@@ -20,6 +20,9 @@ help:                              ## say what there is
 lab: $(VENV)/.lab                  ## set up and open JupyterLab on the first notebook
 	@mkdir -p $(VENV)/etc/jupyter/labconfig && echo '$(QUIET)' > $(VENV)/etc/jupyter/labconfig/default_setting_overrides.json
 	cd notebooks && ../$(PY) -m jupyterlab $(ROOT) --ServerApp.ip=127.0.0.1 --LabApp.default_url=/lab/tree/00_tour.ipynb $(LABFLAGS)
+
+app: $(VENV)/.lab                  ## set up and open the laboratory: all instruments on one page, for a lecture
+	$(PY) -m kcd_teach.cli app $(APPFLAGS)
 
 test: lint                         ## set up and run everything: lint, types, unit tests, doctests, notebooks
 	$(PYTEST)
@@ -38,6 +41,10 @@ tour: $(VENV)/.test                ## run the first notebook without a browser a
 notebooks: $(VENV)/.test           ## run all notebooks and store their outputs
 	$(PY) -m kcd_teach.notebooks execute notebooks/*.ipynb
 	$(PY) -m kcd_teach.notebooks figures notebooks/*.ipynb
+
+site: $(VENV)/.site                ## write the whole course and the reference as a static site, build/site/index.html
+	$(PY) -m sphinx -c docs -W --keep-going -q -d build/doctrees . build/site
+	@echo "wrote build/site/index.html; a phone can read it after: $(PY) -m http.server --directory build/site"
 
 bench: $(VENV)/.test               ## measure speed (by hand; prints ratios)
 	$(PY) -m tests.benchmarks.speed
@@ -80,9 +87,13 @@ $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 	$(PY) -m pip install --quiet --editable '.[test]'
 	@touch $@ $(VENV)/.lab
 
+$(VENV)/.site: pyproject.toml | $(VENV)/bin/python
+	$(PY) -m pip install --quiet --editable '.[site]'
+	@touch $@ $(VENV)/.lab
+
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(PY) -m pip install --quiet --editable '.[dev]'
-	@touch $@ $(VENV)/.test $(VENV)/.lab
+	@touch $@ $(VENV)/.test $(VENV)/.site $(VENV)/.lab
 
 clean:                             ## remove the environment and caches
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache

@@ -643,6 +643,21 @@ def grade(
         typer.echo(f"wrote {csv}")
 
 
+@app.command("app")
+@plainly
+def show_laboratory(
+    port: Annotated[int, typer.Option(help="Of the address on this machine; any free one by default.")] = 0,
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+) -> None:
+    """Show all instruments of the course on one page of this machine, for a lecture, until Ctrl-C."""
+    from kcd_teach.laboratory import serve
+
+    try:
+        serve(port, browser, typer.echo)
+    except KeyboardInterrupt:
+        typer.echo("stopped")
+
+
 app.command()(table)
 app.command()(plot)
 app.command()(status)

@@ -183,7 +183,7 @@ class Instrument(anywidget.AnyWidget):
         answers = self.stored_answers()
         shown = sprites(*self.tiles(self._start, answers.values()), lossy=True)
         state = {"data": self.stored_data(), "setting": self._start, "answers": answers, "sprites": shown}
-        raw = json.dumps(state, default=_as_text, separators=(",", ":"), allow_nan=False).encode()
+        raw = json.dumps(state, default=as_text, separators=(",", ":"), allow_nan=False).encode()
         # Without a time in its header the file is the same whenever it is made.
         content = base64.b64encode(gzip.compress(raw, mtime=0)).decode()
         name = f"kcd-{hashlib.sha256(raw).hexdigest()[:12]}"
@@ -212,8 +212,8 @@ def module(drawing: str) -> str:
     return "\n".join((FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in ("instrument", drawing))
 
 
-def _as_text(value: object) -> str:
-    """Bytes as text, for JSON."""
+def as_text(value: object) -> str:
+    """Bytes as text, for JSON, which knows none."""
     if not isinstance(value, bytes):
         raise TypeError(f"{type(value).__name__} cannot be stored in a page")
     return base64.b64encode(value).decode()

@@ -1,0 +1,134 @@
+"""The laboratory: all instruments on one page of this machine, without code cells, for a lecture.
+
+The page draws with the same JavaScript as a notebook. What it needs of Python it asks of a small server, which holds one
+instrument of each kind, and listens at the loopback address only. Nothing is loaded from elsewhere.
+"""
+
+import asyncio
+import json
+import webbrowser
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from importlib import import_module
+from typing import Any
+
+import torch
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application, HTTPError, RequestHandler
+
+from kcd_teach.widgets.instrument import FOLDER, Instrument, as_text, module
+
+INSTRUMENTS = {"ratio": ("The condensation ratio", "summary_condensation", "explorer")}
+"""Part of the address -> title, and the module of ``lessons`` with the function that makes the instrument."""
+
+
+class Laboratory:
+    """Instruments that are made one after the other, and asked one after the other, on a thread of their own.
+
+    That begins at once, so that the first one is there when the page asks for it.
+    """
+
+    def __init__(self) -> None:
+        self._do = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)).submit
+        self._made = {name: self._do(_make, name) for name in INSTRUMENTS}
+
+    def state(self, name: str) -> Future[dict[str, Any]]:
+        """What the page needs to draw an instrument as it is at the start."""
+
+        def answer() -> dict[str, Any]:
+            instrument = self._made[name].result()
+            instrument.reset()
+            return {trait: getattr(instrument, trait) for trait in ("data", "setting", "answer", "pinned")}
+
+        return self._do(answer)
+
+    def answer(self, name: str, setting: Mapping[str, Any]) -> Future[dict[str, Any]]:
+        """The numbers of the picture for a setting; ValueError for one that the controls do not offer."""
+
+        def answer() -> dict[str, Any]:
+            instrument: Instrument = self._made[name].result()
+            instrument.set(**setting)
+            return instrument.answer
+
+        return self._do(answer)
+
+
+def _make(name: str) -> Instrument:
+    _, lesson, function = INSTRUMENTS[name]
+    made: Instrument = getattr(import_module(f"kcd_teach.lessons.{lesson}"), function)()
+    return made
+
+
+class _Page(RequestHandler):
+    """The page, its style, and the module of each instrument."""
+
+    def get(self, name: str) -> None:
+        if name in ("", "instrument.css"):
+            self.set_header("Content-Type", "text/css" if name else "text/html; charset=utf-8")
+            text = (FOLDER / (name or "laboratory.html")).read_text(encoding="utf-8")
+            self.finish(text.replace("INSTRUMENTS", json.dumps({name: of[0] for name, of in INSTRUMENTS.items()})))
+        elif name.removesuffix(".js") in INSTRUMENTS:
+            self.set_header("Content-Type", "text/javascript; charset=utf-8")
+            _, lesson, function = INSTRUMENTS[name.removesuffix(".js")]
+            self.finish(module(_kind(lesson, function).drawing))
+        else:
+            raise HTTPError(404)
+
+
+def _kind(lesson: str, function: str) -> type[Instrument]:
+    """The class that a function says it makes."""
+    kind: type[Instrument] = getattr(import_module(f"kcd_teach.lessons.{lesson}"), function).__annotations__["return"]
+    return kind
+
+
+class _State(RequestHandler):
+    """An instrument as it is at the start, and its answers to settings."""
+
+    def initialize(self, laboratory: Laboratory) -> None:
+        self.laboratory = laboratory
+
+    def _instrument(self, name: str) -> str:
+        if name not in INSTRUMENTS:
+            raise HTTPError(404)
+        return name
+
+    async def get(self, name: str) -> None:
+        self._send(await asyncio.wrap_future(self.laboratory.state(self._instrument(name))))
+
+    async def post(self, name: str) -> None:
+        try:
+            answer = self.laboratory.answer(self._instrument(name), dict(json.loads(self.request.body)))
+            self._send(await asyncio.wrap_future(answer))
+        except (TypeError, ValueError) as error:
+            raise HTTPError(400, str(error)) from error
+
+    def _send(self, content: dict[str, Any]) -> None:
+        self.set_header("Content-Type", "application/json")
+        self.finish(json.dumps(content, default=as_text, separators=(",", ":"), allow_nan=False))
+
+
+def application() -> Application:
+    """The pages of the laboratory, whose instruments begin to be made."""
+    return Application([(r"/state/(\w+)", _State, {"laboratory": Laboratory()}), (r"/([\w.]*)", _Page)])
+
+
+def serve(port: int = 0, browser: bool = True, announce: Callable[[str], None] = print) -> None:
+    """Show the laboratory until it is interrupted.
+
+    Args:
+        port: of the address; 0 is any that is free.
+        browser: whether to open a browser.
+        announce: is told the address.
+    """
+
+    async def run() -> None:
+        sockets = bind_sockets(port, "127.0.0.1")
+        HTTPServer(application()).add_sockets(sockets)
+        address = f"http://127.0.0.1:{sockets[0].getsockname()[1]}/"
+        announce(f"the laboratory is at {address} (stop it with Ctrl-C)")
+        if browser:
+            webbrowser.open(address)
+        await asyncio.Event().wait()
+
+    asyncio.run(run())
