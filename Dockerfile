@@ -1,6 +1,7 @@
 # The course for a classroom, offline: docker build -t kcd-teach . ; see docs/installing.md
 FROM python:3.12-slim
-RUN pip install --no-cache-dir torch torchvision --index-url https://download.pytorch.org/whl/cpu
+# uv knows where PyTorch's builds for processors are.
+RUN pip install --no-cache-dir uv && uv pip install --system --no-cache --torch-backend cpu torch torchvision
 COPY pyproject.toml README.md LICENSE /source/
 COPY kcd_teach /source/kcd_teach
 COPY notebooks /source/notebooks

@@ -40,6 +40,7 @@ tour: $(VENV)/.test                ## run the first notebook without a browser a
 
 notebooks: $(VENV)/.test           ## run all notebooks and store their outputs
 	$(PY) -m kcd_teach.notebooks execute notebooks/*.ipynb
+	$(PY) -m kcd_teach.notebooks figures notebooks/*.ipynb
 
 site: $(VENV)/.site                ## write the whole course and the reference as a static site, build/site/index.html
 	$(PY) -m sphinx -c docs -W --keep-going -q -d build/doctrees . build/site
@@ -72,7 +73,8 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12")'
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Could not create $(VENV). On Debian and Ubuntu, install the package python3-venv first."; exit 1; }
 ifdef CPU
-	$(PY) -m pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu
+	$(PY) -m pip install --quiet uv
+	$(PY) -m uv pip install --python $(PY) --torch-backend cpu torch torchvision
 else
 	@echo "PyTorch comes with CUDA on Linux, 3.2 GB in all; without a GPU: make clean, then make lab CPU=1 (docs/installing.md)"
 endif

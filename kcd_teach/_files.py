@@ -68,8 +68,23 @@ def reading(path: Path, kind: str, advice: str) -> Iterator[None]:
         if isinstance(error, ValueError | OSError) and str(path) in str(error):  # it is named already
             raise
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-            raise OSError(error.errno, error.strerror, str(path)) from error
+            raise _about(path, error) from error
         raise damage(path, kind, advice, error) from error
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Name the file that is written inside, when there is no room for it on the disk, or its folder is gone."""
+    try:
+        yield
+    except OSError as error:
+        if str(path) in str(error) or error.errno is None:
+            raise
+        raise _about(path, error) from error
+
+
+def _about(path: Path, error: OSError) -> OSError:
+    return OSError(error.errno, error.strerror, str(path))
 
 
 def damage(path: Path | str, kind: str, advice: str, error: Exception) -> ValueError:
@@ -147,11 +162,12 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = part_of(path)
     try:
-        with part.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        with writing(path):
+            with part.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 

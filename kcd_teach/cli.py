@@ -226,7 +226,11 @@ def plot(
         check_ending(out)
     prepared, store = _opened(folder)
     if out is None:
-        of = "" if what == "table" and pair is None else f"-{find_pair_of(prepared, pair).name.replace('>', '-')}"
+        of = (
+            ""
+            if what == "table" and pair is None
+            else f"-{find_pair_of(prepared, pair).name.replace('>', '-').replace(':', '-')}"
+        )
         out = Path(f"{what}{of}.png")
     drawn = picture(prepared, store, what, pair, row)
     drawn.save(out)

@@ -468,8 +468,10 @@ def _check_split(split: str, images: Tensor, labels: Tensor, num_classes: int) -
 
 def _from_torchvision(class_name: str, folder: Path) -> dict[str, np.ndarray]:
     """Let torchvision download and verify a data set once; its arrays as the contract of this module has them."""
-    from torchvision import datasets
-
+    try:
+        from torchvision import datasets
+    except ImportError as error:
+        raise RuntimeError("torchvision, which downloads it, is missing: pip install torchvision") from error
     source = getattr(datasets, class_name)
     parts = {split: source(str(folder), train=split == "train", download=True) for split in ("train", "test")}
     arrays = {"classes": np.array(parts["train"].classes)}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kcd_teach._checks import check_choice
-from kcd_teach._files import obstacle, part_of, reading
+from kcd_teach._files import obstacle, part_of, reading, writing
 from kcd_teach.datasets import Dataset, cache_folder
 from kcd_teach.distillers.base import Batch, Needs, Outputs, respond
 from kcd_teach.fingerprints import PROBES, alike, code_fingerprint, hash_of, make_of
@@ -187,14 +187,16 @@ def _open_shared(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
             path.unlink(missing_ok=True)
     if not path.exists():
         part = part_of(path)
-        np.lib.format.open_memmap(part, mode="w+", dtype=dtype, shape=shape).flush()
-        _take_room(part)
         try:
-            os.link(part, path)  # unlike a rename, this leaves the file of a faster process in place
-        except FileExistsError:
-            pass
-        except OSError:  # a file system without links
-            part.replace(path)
+            with writing(path):
+                np.lib.format.open_memmap(part, mode="w+", dtype=dtype, shape=shape).flush()
+                _take_room(part)
+                try:
+                    os.link(part, path)  # unlike a rename, this leaves the file of a faster process in place
+                except FileExistsError:
+                    pass
+                except OSError:  # a file system without links
+                    part.replace(path)
         finally:
             part.unlink(missing_ok=True)
     return np.lib.format.open_memmap(path, mode="r+")

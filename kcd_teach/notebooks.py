@@ -2,14 +2,18 @@
 
 python -m kcd_teach.notebooks execute NOTEBOOK...      run and store the outputs
 python -m kcd_teach.notebooks tour NOTEBOOK OUT.html   run and write one page that opens anywhere
+python -m kcd_teach.notebooks figures NOTEBOOK...      list their stored figures in figures.md beside them
 """
 
 import argparse
+import html
 import json
 import os
+import re
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +93,19 @@ def write_page(book: nbformat.NotebookNode, out: Path) -> None:
     out.write_text(page, encoding="utf-8")
 
 
+def figure_index(paths: Sequence[Path]) -> str:
+    """A page with a line for every figure that is stored in these notebooks: its alternative text."""
+    page = ["# Figures of the course", "What every figure shows, in the order in which you meet them."]
+    for path in paths:
+        cells = nbformat.read(path, as_version=4).cells
+        title = cells[0].source.partition("\n")[0].removeprefix("# ")
+        outputs = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
+        pages = [data["text/html"] for data in outputs if "image/png" in data]
+        alts = [html.unescape(alt) for text in pages for alt in re.findall(r'<img alt="([^"]*)"', text)]
+        page += [f"## [{path.stem.partition('_')[0]} {title}]({path.name})", "\n".join(f"1. {alt}" for alt in alts)]
+    return "\n\n".join(page) + "\n"
+
+
 def note_seconds(name: str, seconds: float) -> None:
     """Store how long a notebook took, for the table in the README."""
     store = Path(__file__).resolve().parent.parent / "data" / "results" / "notebooks.json"
@@ -100,13 +117,16 @@ def note_seconds(name: str, seconds: float) -> None:
 def main() -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=("execute", "tour"))
+    parser.add_argument("command", choices=("execute", "tour", "figures"))
     parser.add_argument("paths", nargs="+", type=Path)
     arguments = parser.parse_args()
     if arguments.command == "tour":
         notebook, out = arguments.paths
         write_page(execute(notebook), out)
         print(f"wrote {out.resolve()}")
+        return
+    if arguments.command == "figures":
+        (arguments.paths[0].parent / "figures.md").write_text(figure_index(arguments.paths), encoding="utf-8")
         return
     for path in arguments.paths:
         started = time.perf_counter()

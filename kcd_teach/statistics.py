@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special  # scipy.stats would take 60 MB more in every kernel
 
 MOST_SEEDS = 1_000_000
 
@@ -67,7 +67,7 @@ def interval(values: Sequence[float], *, spread: float = 0.0, comparisons: int =
     if n == 1:
         return Interval(float(values[0]), float("nan"), 1)
     deviation = 0.0 if min(values) == max(values) else float(np.std(values, ddof=1))
-    half = stats.t.ppf(1 - 0.025 / comparisons, n - 1) * max(deviation, spread) / math.sqrt(n)
+    half = special.stdtrit(n - 1, 1 - 0.025 / comparisons) * max(deviation, spread) / math.sqrt(n)
     return Interval(float(np.mean(values)), float(half) or math.inf, n)
 
 
@@ -99,7 +99,7 @@ def seeds_for(difference: float, spread: float, power: float = 0.8) -> int:
     (10, 34)
     """
     # The normal approximation is a little too small, so the search begins at it and goes up.
-    first = ((stats.norm.ppf(0.975) + stats.norm.ppf(power)) * spread / difference) ** 2
+    first = ((special.ndtri(0.975) + special.ndtri(power)) * spread / difference) ** 2
     if first > MOST_SEEDS:
         raise ValueError(f"difference={difference} is too small beside spread={spread}: it needs {first:.0e} seeds")
     n = max(2, math.floor(float(first)))
@@ -110,8 +110,8 @@ def seeds_for(difference: float, spread: float, power: float = 0.8) -> int:
 
 def _power(n: int, effect: float) -> float:
     """Probability that the 95 % interval of n differences leaves out zero; ``effect`` in standard deviations."""
-    limit, shift = stats.t.ppf(0.975, n - 1), effect * math.sqrt(n)
-    return float(stats.nct.sf(limit, n - 1, shift) + stats.nct.cdf(-limit, n - 1, shift))
+    limit, shift = special.stdtrit(n - 1, 0.975), effect * math.sqrt(n)
+    return float(1 - special.nctdtr(n - 1, shift, limit) + special.nctdtr(n - 1, shift, -limit))
 
 
 def paired_differences(ours: Mapping[int, float], theirs: Mapping[int, float]) -> list[float]:

@@ -355,6 +355,13 @@ def test_a_failed_download_says_what_to_put_where(monkeypatch, nowhere, name, or
     assert list(nowhere.iterdir()) == []
 
 
+def test_only_a_download_needs_torchvision(monkeypatch, nowhere):
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    assert len(load_dataset("fashion-mnist-mini", root=ROOT / "data").classes) == 10
+    with pytest.raises(RuntimeError, match="torchvision, which downloads it, is missing: pip install torchvision"):
+        load_dataset("cifar10")
+
+
 def test_a_folder_that_cannot_be_made_is_named(nowhere, tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(

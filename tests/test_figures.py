@@ -6,6 +6,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from PIL import Image
@@ -40,6 +41,9 @@ PICTURES = {
     ),
     "run_curves of a teacher": lambda: figures.run_curves({}, "title", epochs=3, running={"teacher V": {0: [30.0]}}),
     "run_curves of nothing": lambda: figures.run_curves({"KD": {}, "KC-KD": {}}, "title", epochs=3),
+    "kept_by_class": lambda: figures.kept_by_class(
+        ["a", "b"], torch.tensor([0, 0, 1, 1]), torch.tensor([0, 2, 3]), "title"
+    ),
     "cost_accuracy": lambda: figures.cost_accuracy(
         {"KD": TABLE["one"], "KC-KD": TABLE["two"], "KD@short": {0: 79.0}, "CRD": {}},
         {"KD": 1.0, "KC-KD": 0.85, "KD@short": 0.85, "CRD": 1.0},
@@ -151,6 +155,18 @@ def test_curves_say_what_is_finished_under_way_and_missing():
     )  # the second seed of KD is finished
     assert "Under way: teacher V seed 0, epoch 1 of 3, 30.00." in PICTURES["run_curves of a teacher"]().reading
     assert PICTURES["run_curves of nothing"]().reading == "Not run yet: KD, KC-KD."
+
+
+def test_a_lead_within_another_interval_is_called_so():
+    runs = {"KD": {0: [60.0], 1: [62.0]}, "KC-KD": {0: [61.5], 1: [61.7]}, "Student": {0: [50.0], 1: [50.1]}}
+    said = "KC-KD ends highest, at 61.60; this mean lies within the interval of KD, too."
+    assert figures.run_curves(runs, "title", epochs=1).reading == said
+
+
+def test_classes_say_how_much_of_them_is_kept():
+    kept = PICTURES["kept_by_class"]()
+    assert kept.reading == "The class a goes first: only 50 % of it is still shown."
+    assert kept.numbers == "Still complete: b."
 
 
 def test_a_panel_per_row_holds_its_runs_and_the_ends_of_its_stages():

@@ -120,21 +120,30 @@ def test_the_nearest_name_is_the_one_in_other_letters():
 
 def test_two_seeds_do_not_stretch_the_axis():
     runs = {"KD": {0: 70.0, 1: 75.0}, "KC-KD": {0: 71.0, 1: 72.0}}
-    picture = figures.cost_accuracy(runs, {"KD": 1.0, "KC-KD": 0.85}, "title")
-    low, high = picture.figure.axes[0].get_ylim()
-    assert 60 < low < 70
-    assert 75 < high < 85
-    assert "cuts them off" in picture.reading
+    wide = figures.cost_accuracy({"KD": {0: 30.0, 1: 100.0}}, {"KD": 1.0}, "title")
+    assert wide.figure.axes[0].get_ylim() == (0, 105)
+    for picture in (
+        figures.cost_accuracy(runs, {"KD": 1.0, "KC-KD": 0.85}, "title"),
+        figures.accuracy_against_cost({"KD": {1.0: runs["KD"]}, "KC-KD": {0.85: runs["KC-KD"]}}, "title"),
+    ):
+        low, high = picture.figure.axes[0].get_ylim()
+        assert 60 < low < 70
+        assert 75 < high < 85
+        assert "cuts them off" in picture.numbers
 
 
 def test_a_long_title_is_inside_the_picture():
     rows = {"KC-KD@pool=active,partners=complement": {0: 1.0, 1: 2.0}}
-    title = "W40-2>W16-2: what is each part of KC-KD worth?"
-    picture = figures.ablation_differences(rows, "KC-KD", title)
-    picture.figure.canvas.draw()
-    box = picture.figure._suptitle.get_window_extent()
-    assert box.x0 >= 0
-    assert box.x1 <= picture.figure.bbox.width
+    for picture in (
+        figures.ablation_differences(rows, "KC-KD", "W40-2>W16-2: what is each part of KC-KD worth?"),
+        figures.cost_accuracy(
+            {"KD": {0: 1.0}}, {"KD": 1.0}, "my.nets:teacher>my.nets:student: what do you pay, what do you get?"
+        ),
+    ):
+        picture.figure.canvas.draw()
+        box = picture.figure._suptitle.get_window_extent()
+        assert box.x0 >= 0
+        assert box.x1 <= picture.figure.bbox.width
 
 
 def test_notes_come_with_their_cells_only():

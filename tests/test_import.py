@@ -20,6 +20,12 @@ def test_importing_the_package_does_not_import_what_only_figures_and_downloads_n
     assert loaded.isdisjoint(HEAVY)
 
 
+def test_a_kernel_does_not_load_what_takes_much_memory_before_something_needs_it():
+    loaded = loaded_by("import kcd_teach.widgets, kcd_teach.lessons.tour; print('scipy.stats' in sys.modules)")
+    assert "matplotlib" in loaded
+    assert loaded.isdisjoint({"True", "torchvision", "pandas"})
+
+
 def test_importing_the_benchmark_does_not_import_ray():
     loaded = loaded_by("import kcd_teach.benchmark")
     assert "torch" in loaded

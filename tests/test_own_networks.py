@@ -2,7 +2,7 @@
 
 import copy
 import sys
-from functools import partial
+from functools import cache, partial
 
 import pytest
 import torch
@@ -69,25 +69,35 @@ def package(tmp_path, monkeypatch):
     return tmp_path
 
 
-def resnet18(classes=3):
-    torch.manual_seed(1)
-    return torchvision.models.resnet18(num_classes=classes)
-
-
 def mobilenet(classes=3):
     torch.manual_seed(2)
     return torchvision.models.mobilenet_v2(num_classes=classes, width_mult=0.25)
 
 
+@cache
+def resnet18():
+    """Built once, and never trained."""
+    torch.manual_seed(1)
+    return torchvision.models.resnet18(num_classes=3)
+
+
+@cache
 def colours() -> Dataset:
     grey = tiny_dataset(24, 6, side=32)
     train, test = (images.expand(-1, 3, -1, -1) for images in (grey.train_images, grey.test_images))
     return Dataset.from_arrays(train, grey.train_labels, test, grey.test_labels, classes=grey.classes)
 
 
+@pytest.fixture(scope="module")
+def networks():
+    """A residual network of few layers, and one to learn from it."""
+    residual = torchvision.models.ResNet(torchvision.models.resnet.BasicBlock, [1, 1, 1, 1], num_classes=3)
+    return with_features(residual, RESNET), with_features(mobilenet(), MOBILE)
+
+
 @pytest.mark.parametrize("method", list_distillers())
-def test_every_method_works_between_networks_of_torchvision(method):
-    teacher, student = with_features(resnet18(), RESNET), with_features(mobilenet(), MOBILE)
+def test_every_method_works_between_networks_of_torchvision(networks, method):
+    teacher, student = networks[0], copy.deepcopy(networks[1])
     before = hash_of(student)
     recipe = Recipe(epochs=1, batch_size=12)
     (report,) = distill(student, colours(), teacher, distiller=f"kc-{method}", recipe=recipe)
@@ -196,6 +206,8 @@ def test_a_pair_needs_no_quotes():
     assert find_pair("V13:V8") == find_pair("V13>V8")
     assert find_pair("vgg13:vgg8") == find_pair("vgg13>vgg8")
     assert find_pair("resnet20:resnet8").student == "resnet8"
+    with pytest.raises(ValueError, match="pair='V13' is unknown; did you mean 'V13:V8'"):
+        find_pair("V13")  # what a shell leaves of V13>V8
 
 
 def test_the_command_line_imports_a_network(package):

@@ -7,6 +7,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from kcd_teach.notebooks import figure_index
+
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "notebooks"
 GLOSSARY = (FOLDER / "glossary.md").read_text(encoding="utf-8")
@@ -40,7 +42,7 @@ def test_links_into_the_glossary_lead_to_a_heading(name):
     assert set(linked) <= set(map(anchor, TERMS))
 
 
-@pytest.mark.parametrize("name", ["glossary.md", "teaching.md"])
+@pytest.mark.parametrize("name", ["figures.md", "glossary.md", "teaching.md"])
 def test_pages_link_to_files_that_are_there(name):
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)[^)]*\)", TEXTS[name]):
         assert (FOLDER / target).exists(), target
@@ -60,3 +62,8 @@ def test_a_lesson_of_90_minutes_has_no_gap():
     parts = [(int(begin), int(end)) for begin, end in re.findall(r"^\| (\d+) to (\d+) \|", page, flags=re.M)]
     assert [begin for begin, _ in parts] == [0, *(end for _, end in parts[:-1])]
     assert parts[-1][1] == 90
+
+
+def test_figures_are_listed_as_they_are_stored():
+    """`python -m kcd_teach.notebooks figures notebooks/*.ipynb` brings the page up to date."""
+    assert TEXTS["figures.md"] == figure_index(sorted(FOLDER.glob("*.ipynb")))

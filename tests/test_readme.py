@@ -50,12 +50,14 @@ def test_numbers_under_the_picture_are_measured():
 def test_the_verdict_is_that_of_the_stored_studies():
     verdict = " ".join(README[README.index("<!-- verdict") : README.index("<!-- end of verdict -->")].split())
     rows = [(f"{ours} {ratio}%", f"random {ratio}%") for ratio in (70, 30) for ours in ("KC-KD", "no mixing")]
-    for name, stands_out in (("choice-2k", True), ("choice-10k", False)):
+    for name in ("choice-2k", "choice-10k"):
         gaps = does_choosing_help.Study(name).gaps(rows)
         lead = interval(gaps["KC-KD 30% − random 30%"])
         assert f"{lead.mean:.1f} ± {lead.half_width:.1f} points" in verdict
         assert f"{lead.n} seeds, study `{name}`" in verdict
-        assert does_choosing_help.found(gaps, comparisons=8)["KC-KD 30% − random 30%"] == stands_out
+        assert does_choosing_help.found(gaps, comparisons=8)["KC-KD 30% − random 30%"], (
+            "the text says that both stand out"
+        )
     own, others = "entropy 30%", "another student, fixed 30%"
     assert interval(does_choosing_help.Study("ranking-2k").gap(own, others)).covers_zero
     by_class = does_choosing_help.Study("choice-2k").class_gaps("KC-KD 30%", "random 30%").mean(axis=0)

@@ -180,7 +180,13 @@ def test_teacher_and_recordings_are_made_by_their_commands(tmp_path, monkeypatch
     assert hash_of(made) == record["weights"]
     measurements.record_traces(tmp_path / "results")
     monkeypatch.setenv("KCD_DATA", str(tmp_path))
-    assert measurements.load_trace("mini_convnet").correct.shape == (6, 30)
+    trace = measurements.load_trace("mini_convnet")
+    assert trace.said.shape == trace.entropy.shape == (6, 30)
+    assert trace.said.max() < 10
+    assert np.array_equal(trace.correct, trace.said == TINY.images().train_labels.numpy())
+    assert measurements.load_trace("mini_resnet8_2k").said.shape == (6, 30)
+    with pytest.raises(ValueError, match="was not recorded"):
+        _ = measurements.load_trace("condensed").correct
     assert (~np.isnan(measurements.load_trace("condensed").entropy)).sum(axis=1).tolist() == [30, 28, 26, 25, 23, 21]
 
 

@@ -379,5 +379,5 @@ def _time(plan: Plan, dataset: Dataset, workers: int, device: str, price: float 
     hours = expected_seconds(plan, dataset, device) / 3600 / (workers if device == "cpu" else 1)
     runs = plan.num_runs
     cost = "" if price is None else f", which cost {hours * price:.2f} at {price:g} an hour"
-    length = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes"
+    length = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes" if hours >= 1 / 60 else "a minute"
     return Finding("time", f"about {length} for {runs} runs and {len(plan.teachers)} teachers from nothing{cost}")

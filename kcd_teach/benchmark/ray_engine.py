@@ -5,7 +5,10 @@ import math
 import os
 import platform
 import re
+import secrets
 import signal
+import sys
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -37,7 +40,7 @@ class Ray:
 
     Args:
         address: ``"HOST:PORT"`` of a cluster, or ``"auto"`` for the one that this machine belongs to; None starts a
-            Ray on this machine alone, which no other machine can reach, and stops it afterwards.
+            Ray on this machine alone, which no other machine can reach and no other user obeys, and stops it afterwards.
         workers: runs side by side on a Ray that is started here; as many as there are processors by default.
         per_gpu: runs that share a GPU, where they compute on GPUs.
         retries: how often a run may lose its worker before the plan is given up.
@@ -70,6 +73,7 @@ class Ray:
         self._found = self._ray.is_initialized()
         if self._found:
             return self
+        self._sigterm = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
         if self._address is None:
             alone = {"num_cpus": self._workers, "include_dashboard": False, "object_store_memory": SHARED_MEMORY}
             self._begin("Ray cannot be started on this machine", STARTS, address="local", **alone)
@@ -81,6 +85,8 @@ class Ray:
         for left in reversed(range(attempts)):
             try:
                 self._ray.init(logging_level="error", **settings)
+                if threading.current_thread() is threading.main_thread():  # Ray's own way to end dumps a stack
+                    signal.signal(signal.SIGTERM, signal.default_int_handler)
                 return
             except Exception as error:  # Ray raises the bare class
                 if not left:
@@ -98,6 +104,8 @@ class Ray:
                 self._mark.unlink(missing_ok=True)
             if not self._found:
                 self._ray.shutdown()
+                if threading.current_thread() is threading.main_thread():
+                    signal.signal(signal.SIGTERM, self._sigterm)
 
     def place(self, device: str | None, folder: Path) -> str:
         """See :class:`~kcd_teach.benchmark.runner.JobEngine`; GPUs by default if the cluster has any.
@@ -147,8 +155,12 @@ class Ray:
 
 def _import_ray(alone: bool) -> ModuleType:
     """Ray, which is imported only when it is used."""
-    if alone:  # Ray's own switch, read at its import, for using nothing but the loopback address
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    if alone and "ray" not in sys.modules:  # which reads these at its import
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # use nothing but the loopback address
+        if os.environ.setdefault("RAY_AUTH_MODE", "token") == "token" and "RAY_AUTH_TOKEN_PATH" not in os.environ:
+            os.environ.setdefault(
+                "RAY_AUTH_TOKEN", secrets.token_hex(32)
+            )  # unlike Ray's own, it is not kept in the home
     try:
         return importlib.import_module("ray")
     except ImportError as error:

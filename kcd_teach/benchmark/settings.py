@@ -94,18 +94,22 @@ def find_pair(name: str) -> Pair:
             if ":" not in network:
                 check_network(f"pair's {role}", network)
         return Pair(name, teacher, student)
-    if name.casefold() not in known:
-        check_choice("pair", name, [pair.name for pair in PAIRS])
+    if (
+        name.casefold() not in known
+    ):  # without an arrow, a shell may have taken it for a file: name what needs no quotes
+        check_choice("pair", name, [pair.name if arrow else pair.name.replace(">", ":") for pair in PAIRS])
     return known[name.casefold()]
 
 
 def with_arrow(pair: str) -> str:
     """The name of a pair with ``>``, for which a shell wants quotes, in the place of ``:``, for which it does not.
 
-    >>> with_arrow("V13:V8"), with_arrow("my.nets:teacher>resnet20")
-    ('V13>V8', 'my.nets:teacher>resnet20')
+    >>> with_arrow("V13:V8"), with_arrow("my.nets:teacher:my.nets:student"), with_arrow("my.nets:teacher>resnet20")
+    ('V13>V8', 'my.nets:teacher>my.nets:student', 'my.nets:teacher>resnet20')
     """
-    return pair if ">" in pair else pair.replace(":", ">", 1)
+    parts = pair.split(":")
+    middle, odd = divmod(len(parts), 2)
+    return pair if ">" in pair or odd else ":".join(parts[:middle]) + ">" + ":".join(parts[middle:])
 
 
 TITLES = {

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import json
+import marshal
 import math
 import os
 import shutil
@@ -16,7 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from kcd_teach._checks import check_at_least
-from kcd_teach._files import damage, obstacle, part_of, reading, sealed, sweep, unsealed, written_whole
+from kcd_teach._files import damage, obstacle, part_of, reading, sealed, sweep, unsealed, writing, written_whole
 from kcd_teach.checkpoints import read_state
 
 Record = dict[str, Any]
@@ -77,13 +78,13 @@ class Store:
         return self.folder / "results.jsonl"
 
     def records(self, key: str = "") -> dict[str, Record]:
-        """All finished runs by key, or the one of a key alone, for which the others are not read; not to be changed.
+        """All finished runs by key, or the one of a key alone, for which the others are not read.
 
         Raises:
             ValueError: a line that is not a record of the run it names. Only a last one that a killed process left half
                 written is passed over, with a warning.
         """
-        if not self.results.exists():
+        if not os.path.lexists(self.results):  # what a link does not lead to is missed by name
             return {}
         with reading(self.results, "a file of results", "choose another folder"):
             content = self.results.read_bytes()
@@ -92,7 +93,7 @@ class Store:
             if key.encode() not in line:
                 continue
             try:
-                record = _record_in(line)
+                record: Record = marshal.loads(_record_in(line))
             except Exception as error:
                 place = f"line {number} of {self.results}"
                 if number < len(lines) or content.endswith(b"\n"):
@@ -111,7 +112,7 @@ class Store:
             OSError: no room on the disk; or another process has been writing for a minute.
         """
         line = (sealed(record) + "\n").encode()
-        with self.alone(self.results), self.results.open("ab+", buffering=0) as file:
+        with self.alone(self.results), writing(self.results), self.results.open("ab+", buffering=0) as file:
             end = _end_last_line(file)
             try:
                 while line:
@@ -265,8 +266,11 @@ def key_of(config: dict[str, Any]) -> str:
 
 
 @lru_cache(MOST_LINES)
-def _record_in(line: bytes) -> Record:
-    """The record in a line; raises unless it is a finished run of the configuration that its key names."""
+def _record_in(line: bytes) -> bytes:
+    """The record in a line; raises unless it is a finished run of the configuration that its key names.
+
+    It is remembered as bytes, of which everyone who asks makes a record of their own.
+    """
     record = unsealed(line.decode())
     if key_of(record["config"]) != record["key"]:
         raise ValueError("its key is not that of its configuration")
@@ -280,7 +284,7 @@ def _record_in(line: bytes) -> Record:
         if values and not low <= min(values) <= max(values) <= high:
             raise ValueError(f"{name} must be in [{low:g}, {high:g}], got {min(values):g} .. {max(values):g}")
     check_at_least("presentations", record.get("presentations", 0), 0)
-    return record
+    return marshal.dumps(record)
 
 
 def _end_last_line(file: io.FileIO) -> int:

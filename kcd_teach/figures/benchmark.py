@@ -8,7 +8,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kcd_teach.figures.picture import Picture
-from kcd_teach.figures.runs import Accuracies, dots_and_interval, label_rows, listed, spoken_verdict
+from kcd_teach.figures.runs import (
+    Accuracies,
+    dots_and_interval,
+    join_names,
+    label_rows,
+    limit_heights,
+    listed,
+    spoken_verdict,
+)
 from kcd_teach.figures.style import ROLES, colour, headline, new_figure, styled
 from kcd_teach.statistics import Interval, interval
 
@@ -132,7 +140,7 @@ def _curves_reading(curves: Curves, running: Curves, epochs: int, quantity: str)
     texts, numbers = [], ""
     if done:
         top = max(done, key=lambda row: done[row].mean)
-        texts = [f"{top} ends {'highest, ' if len(done) > 1 else ''}at {done[top].mean:.2f}."]
+        texts = [f"{top} ends {'highest, ' if len(done) > 1 else ''}at {done[top].mean:.2f}{_as_far(done, top)}."]
         ends = "; ".join(f"{row} {found}" for row, found in done.items())
         numbers = f"After the last epoch, {quantity}, mean ± 95 % interval: {ends}."
     for row, runs in running.items():
@@ -142,6 +150,12 @@ def _curves_reading(curves: Curves, running: Curves, epochs: int, quantity: str)
         ]
     missing = not_run([row for row, runs in curves.items() if not runs and row not in running])
     return " ".join([*texts, *missing]), numbers
+
+
+def _as_far(found: Mapping[str, Interval], top: str) -> str:
+    """Which rows' intervals hold the highest mean, too, so that nobody takes a lead within the noise for a victory."""
+    near = [row for row, one in found.items() if row != top and one.mean + one.half_width >= found[top].mean]
+    return f"; this mean lies within the interval of {join_names(near)}, too" if near else ""
 
 
 @styled
@@ -210,7 +224,8 @@ def cost_accuracy(accuracies: Accuracies, costs: Mapping[str, float], title: str
     found = {row: interval(list(runs.values())) for row, runs in accuracies.items() if runs}
     figure, (axes,) = new_figure(7.2, 4.6)
     missing = not_run([row for row in accuracies if row not in found])
-    axes.set(title=title, xlabel="cost: samples shown to the student (% of a plain row)", ylabel="test accuracy (%)")
+    headline(figure, title)
+    axes.set(xlabel="cost: samples shown to the student (% of a plain row)", ylabel="test accuracy (%)")
     if not found:
         say_no_run(axes)
         axes.set(xticks=[], yticks=[])
@@ -237,7 +252,7 @@ def cost_accuracy(accuracies: Accuracies, costs: Mapping[str, float], title: str
             capsize=3,
             color=role.colour,
         )
-    cut = _limit_heights(axes, [value for row in found for value in accuracies[row].values()], found)
+    cut = limit_heights(axes, [value for row in found for value in accuracies[row].values()], found.values())
     _label_points(axes, found, positions)
     if plain in found:
         _shade_better(axes, positions[plain], found[plain].mean, plain)
@@ -245,21 +260,12 @@ def cost_accuracy(accuracies: Accuracies, costs: Mapping[str, float], title: str
     texts = [f"{row} {mean} at {100 * costs[row]:.0f} %" for row, mean in found.items()]
     alt = "Accuracy against cost, better is up and left; a mark and an interval per row: " + ", ".join(found) + "."
     top = max(found, key=lambda row: found[row].mean)
-    said = f"{top} has the highest mean, {found[top].mean:.2f} %, at {100 * costs[top]:.0f} % of a plain row's cost."
+    said = (
+        f"{top} has the highest mean, {found[top].mean:.2f} %, at {100 * costs[top]:.0f} % of a plain row's cost"
+        f"{_as_far(found, top)}."
+    )
     numbers = f"Accuracy in percent at its cost: {'; '.join(texts)}. Marks of one cost stand a little apart."
-    numbers += " Intervals so wide that the picture cuts them off come from few seeds." if cut else ""
-    return Picture(figure, alt, " ".join([said, *missing]), numbers)
-
-
-def _limit_heights(axes: Axes, values: Sequence[float], found: Mapping[str, Interval]) -> bool:
-    """Show all points, and of the intervals, which are huge for two seeds, what lies near them; True if that cuts some."""
-    low, high = min(values), max(values)
-    near = max(high - low, 2.0)
-    ends = [mean.mean + sign * mean.half_width for mean in found.values() if mean.n > 1 for sign in (-1, 1)]
-    bottom, top = max([low - near, min([low, *ends])]), min([high + near, max([high, *ends])])
-    room = 0.12 * (top - bottom or 1)
-    axes.set_ylim(max(0, bottom - room), top + room)
-    return any(end < bottom or end > top for end in ends)
+    return Picture(figure, alt, " ".join([said, *missing]), numbers + cut)
 
 
 def _side_by_side(found: Mapping[str, Interval], costs: Mapping[str, float]) -> dict[str, float]:

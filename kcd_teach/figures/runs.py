@@ -1,13 +1,14 @@
 """Pictures of runs: paired differences, accuracy against cost, learning curves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from kcd_teach.figures.picture import Picture
 from kcd_teach.figures.style import ROLES, colour, new_figure, styled
-from kcd_teach.statistics import interval, paired_differences, verdict
+from kcd_teach.statistics import Interval, interval, paired_differences, verdict
 
 Accuracies = Mapping[str, Mapping[int, float]]
 """Variant -> seed -> accuracy in percent."""
@@ -68,12 +69,12 @@ def spoken_verdict(gaps: Mapping[str, Sequence[float]], baseline: str) -> str:
         groups[next(word for word in groups if word in verdict(values))].append(name)
     ahead, behind, same = groups.values()
     parts = [
-        f"{_and(names)} {word} {baseline}"
+        f"{join_names(names)} {word} {baseline}"
         for names, word in ((ahead, "reached more than"), (behind, "fell behind"))
         if names
     ]
     if same:
-        parts.append(f"{_and(same)} {'lies' if len(same) == 1 else 'lie'} within the noise of {baseline}")
+        parts.append(f"{join_names(same)} {'lies' if len(same) == 1 else 'lie'} within the noise of {baseline}")
     text = "; ".join(parts)
     return f"{text[:1].upper()}{text[1:]}."
 
@@ -84,10 +85,10 @@ def listed(gaps: Mapping[str, Sequence[float]]) -> str:
     return f"Points, mean ± 95 % interval: {'; '.join(texts)}."
 
 
-def _and(names: Sequence[str]) -> str:
+def join_names(names: Sequence[str]) -> str:
     """Names as a sentence lists them.
 
-    >>> _and(["a"]), _and(["a", "b", "c"])
+    >>> join_names(["a"]), join_names(["a", "b", "c"])
     ('a', 'a, b and c')
     """
     return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
@@ -141,7 +142,23 @@ def accuracy_against_cost(
     ]
     alt = "Test accuracy against cost, cheaper to the left, with 95 % intervals: " + ", ".join(families) + "."
     small = f"Accuracy in percent: {'; '.join(numbers)}. Marks of one cost stand a little apart."
-    return Picture(figure, alt, _at_the_lowest_cost(families), small)
+    runs_of_all = [list(runs.values()) for points in families.values() for runs in points.values()]
+    cut = limit_heights(axes, [*chain(*runs_of_all), *(levels or {}).values()], map(interval, runs_of_all))
+    return Picture(figure, alt, _at_the_lowest_cost(families), small + cut)
+
+
+def limit_heights(axes: Axes, values: Sequence[float], means: Iterable[Interval]) -> str:
+    """Where an interval is huge, as that of two seeds, show what lies near the points; a sentence if that cuts some."""
+    low, high = min(values), max(values)
+    near = max(high - low, 2.0)
+    ends = [mean.mean + sign * mean.half_width for mean in means for sign in (-1, 1)]
+    ends = [end for end in ends if np.isfinite(end)]
+    if not any(end < low - near or end > high + near for end in ends):
+        return ""
+    bottom, top = max(low - near, min([low, *ends])), min(high + near, max([high, *ends]))
+    room = 0.12 * (top - bottom)
+    axes.set_ylim(max(0, bottom - room), min(max(100, high) + 5, top + room))
+    return " Intervals so wide that the picture cuts them off come from few seeds."
 
 
 def _at_the_lowest_cost(families: Mapping[str, Mapping[float, Mapping[int, float]]]) -> str:
@@ -149,9 +166,7 @@ def _at_the_lowest_cost(families: Mapping[str, Mapping[float, Mapping[int, float
     full = families.get("KD", {}).get(1.0)
     if full is None or len(families) < 2:
         lowest = {name: min(points) for name, points in families.items()}
-        return (
-            f"The cheapest runs cost {_and([f'{100 * cost:.0f} % ({name})' for name, cost in lowest.items()])} of KD."
-        )
+        return f"The cheapest runs cost {join_names([f'{100 * cost:.0f} % ({name})' for name, cost in lowest.items()])} of KD."
     texts: dict[float, list[str]] = {}
     for name, points in families.items():
         cost = min(points)
@@ -160,7 +175,7 @@ def _at_the_lowest_cost(families: Mapping[str, Mapping[float, Mapping[int, float
             word = "ahead" if gap.mean > 0 else "behind"
             said = "cannot be told apart from full KD" if gap.covers_zero else f"is {abs(gap.mean):.1f} points {word}"
             texts.setdefault(cost, []).append(f"{'KD with fewer epochs' if name == 'KD' else name} {said}")
-    parts = [f"at {100 * cost:.0f} % of the cost, {_and(said)}" for cost, said in sorted(texts.items())]
+    parts = [f"at {100 * cost:.0f} % of the cost, {join_names(said)}" for cost, said in sorted(texts.items())]
     return f"A{'; '.join(parts)[1:]}." if parts else "No run is cheaper than KD."
 
 

@@ -7,8 +7,6 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.patches import Polygon, Rectangle
-from scipy import stats
-from seaborn.utils import relative_luminance
 from torch import Tensor
 
 from kcd_teach.condensation import ROLES
@@ -31,51 +29,6 @@ def show_image(axes: Axes, image: np.ndarray, caption: str = "", frame: str | No
     axes.set_xlabel(caption, fontsize=8.5)
     for spine in axes.spines.values():
         spine.set(visible=frame is not None, color=colour(frame) if frame else "white", linewidth=3)
-
-
-def tile_rows(rows: Sequence[Images], roles: Sequence[Sequence[str]], columns: int, border: int = 2) -> np.ndarray:
-    """Rows of images in frames of their roles' colours, as one picture, uint8 [h, w, 3]; missing ones are white."""
-    side = rows[0].shape[-1] + 2 * border
-    canvas = np.full((len(rows) * (side + border), columns * (side + border), 3), 255, dtype=np.uint8)
-    for row, (images, names) in enumerate(zip(rows, roles, strict=True)):
-        for column, (image, name) in enumerate(zip(images, names, strict=True)):
-            tile = np.empty((side, side, 3), dtype=np.uint8)
-            tile[:] = [int(colour(name)[i : i + 2], 16) for i in (1, 3, 5)]
-            tile[border:-border, border:-border] = image.transpose(1, 2, 0)
-            top, left = row * (side + border), column * (side + border)
-            canvas[top : top + side, left : left + side] = tile
-    return canvas
-
-
-class TilePlot:
-    """Rows of small images, framed by the role each one has."""
-
-    def __init__(self, axes: Axes, rows: Sequence[str], columns: int, side: int) -> None:
-        self._columns = columns
-        empty = np.zeros((0, 1, side, side), dtype=np.uint8)
-        canvas = tile_rows([empty] * len(rows), [[]] * len(rows), columns)
-        self._picture = axes.imshow(canvas, interpolation="nearest")
-        axes.set(xticks=[], yticks=(np.arange(len(rows)) + 0.5) * len(canvas) / len(rows), yticklabels=rows)
-        axes.tick_params(length=0)
-        axes.spines[:].set_visible(False)
-        self._nothing = [
-            axes.text(
-                0.01,
-                height,
-                "none",
-                va="center",
-                fontsize=10,
-                color=colour("dropped"),
-                transform=axes.get_yaxis_transform(),
-            )
-            for height in axes.get_yticks()
-        ]
-
-    def update(self, images: Sequence[Images], roles: Sequence[Sequence[str]]) -> None:
-        """Show images uint8 [n, C, H, W] framed by their roles (n names), one of each per row."""
-        self._picture.set_data(tile_rows(images, roles, self._columns))
-        for nothing, shown in zip(self._nothing, images, strict=True):
-            nothing.set_visible(len(shown) == 0)
 
 
 @styled
@@ -202,7 +155,7 @@ def agreement_by_epoch(history: np.ndarray, lists: Mapping[str, np.ndarray], tit
         lists: name -> a number for every sample, [N].
         title: of the figure.
     """
-    found = {name: [float(stats.spearmanr(epoch, fixed).statistic) for epoch in history]
+    found = {name: [_rank_correlation(epoch, fixed) for epoch in history]
              for name, fixed in lists.items()}  # fmt: skip
     figure, (axes,) = new_figure(7.2, 3.4)
     for (name, values), line in zip(found.items(), ("o-", "s--", "D:"), strict=False):
@@ -251,15 +204,10 @@ def overlaps(series: Mapping[str, Mapping[str, Sequence[float]]], chance: float,
     return Picture(figure, alt, said, "; ".join(numbers) + ".")
 
 
-MIDDLE = 0.179
-"""Relative luminance on which black and white stand out equally well (WCAG 2.1: contrast 4.6)."""
+def _rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
+    from scipy import stats  # here, as it takes 60 MB, and most kernels draw nothing that needs it
 
-
-def write_legibly(axes: Axes) -> None:
-    """Numbers of a heat map in black or white, whichever stands out more (seaborn keeps white far too long)."""
-    cells = axes.collections[0]
-    for number, tint in zip(axes.texts, cells.get_facecolor(), strict=True):
-        number.set_color("black" if relative_luminance(tint) > MIDDLE else "white")
+    return float(stats.spearmanr(one, other).statistic)
 
 
 @styled
@@ -277,8 +225,37 @@ def scatter(
     if marked:
         axes.legend(loc="upper left")
     axes.set(title=title, xlabel=x_name, ylabel=y_name)
-    correlation = float(stats.spearmanr(x, y).statistic)
+    correlation = _rank_correlation(x, y)
     alt = f"Density of {len(x):,} samples over {x_name} and {y_name}; their rank correlation is {correlation:+.2f}."
-    return Picture(
-        figure, alt, f"Over {len(x):,} samples the rank correlation of {x_name} and {y_name} is {correlation:+.2f}."
-    )
+    one, other = (name.partition(" (")[0] for name in (x_name, y_name))  # a unit is for the axis, not for a sentence
+    said = f"Over {len(x):,} samples the rank correlation of {one} and {other} is {correlation:+.2f}."
+    return Picture(figure, alt, said)
+
+
+@styled
+def kept_by_class(classes: Sequence[str], labels: Tensor, active: Tensor, title: str) -> Picture:
+    """Which share of every class is still shown: a bar per class, the least kept on top.
+
+    Args:
+        classes: their names.
+        labels: of all samples, int64 [N].
+        active: ids of those that are shown.
+        title: of the figure.
+    """
+    counts = [torch.bincount(which, minlength=len(classes)) for which in (labels[active], labels)]
+    shares = (100 * counts[0] / counts[1]).tolist()
+    order = sorted(range(len(classes)), key=lambda label: shares[label])
+    figure, (axes,) = new_figure(7.2, 0.9 + 0.3 * len(classes))
+    for row, label in enumerate(order):
+        axes.barh(row, shares[label], color=colour("kept"), height=0.74)
+        axes.barh(row, 100 - shares[label], left=shares[label], color="white", edgecolor=colour("dropped"), height=0.74,
+                  hatch=LOOKS["dropped"].hatch, linewidth=0)  # fmt: skip
+        axes.text(101, row, f"{shares[label]:.0f} %", va="center", fontsize=9.5)
+    label_rows(axes, [classes[label] for label in order])
+    axes.set(title=title, xlim=(0, 110), xlabel="share of the class that is still shown (%)")
+    axes.set_xticks(range(0, 101, 20))
+    axes.grid(visible=False)
+    whole = [classes[label] for label in order if counts[0][label] == counts[1][label]]
+    alt = f"A bar for each of {len(classes)} classes: the share of its samples that is still shown, ascending."
+    said = f"The class {classes[order[0]]} goes first: only {shares[order[0]]:.0f} % of it is still shown."
+    return Picture(figure, alt, said, f"Still complete: {', '.join(whole) or 'none'}.")

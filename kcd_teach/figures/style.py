@@ -1,6 +1,7 @@
 """The visual language: a colour, a marker and a hatch for every role, the same everywhere."""
 
 import functools
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -97,5 +98,6 @@ def new_mosaic(
 
 
 def headline(figure: Figure, title: str) -> None:
-    """The title of a figure of several panels, at its left as that of a single one."""
+    """The title of a figure of several panels, or one with long names in it, at its left and in as many lines as it needs."""
+    title = textwrap.fill(title, int(9 * figure.get_figwidth()))
     figure.suptitle(title, fontsize=12, fontweight="bold", x=0.01, ha="left")

@@ -34,8 +34,8 @@ from kcd_teach.zoo import FAMILIES
 
 QUESTIONS = {
     "relations": Question(
-        "KD compares nothing but the predictions for each image on its own. Once a student was trained by KD, what has happened to "
-        "its likenesses between images, measured by the losses of SP, RKD and PKT, compared with an untrained student?",
+        "KD compares the predictions for one image at a time. Measured by the losses of SP, RKD and PKT, are the likenesses "
+        "between images closer to the teacher's after a training with KD than in an untrained student?",
         ("all three are closer to the teacher's", "some are closer, some further away", "none is closer"),
     ),
     "slowest": Question(
@@ -80,6 +80,8 @@ attention_map = Exercise(
     mistakes={
         "The values were not squared. Positive and negative reactions at one place then cancel, as if "
         "nothing were there.": lambda f: F.normalize(f.mean(dim=1).flatten(1), dim=1),
+        "Absolute values were taken, not squares. AT has been written in both ways, but the weight of 1000 belongs to "
+        "squares.": lambda f: F.normalize(f.abs().mean(dim=1).flatten(1), dim=1),
         "The mean was squared, not the values: squares come first, or reactions of opposite sign cancel.": lambda f: (
             F.normalize(f.mean(dim=1).pow(2).flatten(1), dim=1)
         ),

@@ -533,12 +533,13 @@ def _said_of(study: str, gaps: Gaps, comparisons: int, pool: bool) -> str:
     clear = [name for name, is_clear in found(gaps, comparisons, pool).items() if is_clear]
     up = sum(float(np.mean(gaps[name])) > 0 for name in clear)
     if not clear:
-        return f"with {study}, none of the {len(gaps)} differences stands out from the noise"
+        return f"with {study}, none of the {len(gaps)} differences stands out after the correction"
     sides = (
         "upwards" if up == len(clear) else "downwards" if not up else f"{up} upwards and {len(clear) - up} downwards"
     )
     count = "all" if len(clear) == len(gaps) > 1 else f"{len(clear)} of"
-    return f"with {study}, {count} {len(gaps)} differences stand out after the correction, {sides}"
+    stand = "stands" if len(clear) == 1 else "stand"
+    return f"with {study}, {count} {len(gaps)} differences {stand} out after the correction, {sides}"
 
 
 @styled

@@ -267,8 +267,9 @@ class Exercise(_Task):
     def _refuse_changes(self, touched: set[str]) -> None:
         if touched:
             names = " and ".join(f"`{name}`" for name in self._parameters if name in touched)
+            plural = "" if len(touched) == 1 else "s"
             text = (
-                f"{self.name}: the results are right, but your function changed its argument {names} in place. "
+                f"{self.name}: the results are right, but your function changed its argument{plural} {names} in place. "
                 "Whoever called it still needs the old values; work on a copy, as `.clone()` makes it."
             )
             raise WrongAnswer(textwrap.fill(text, WIDTH))
@@ -333,7 +334,9 @@ def to_tensor(value: object) -> Tensor | None:
 
 
 def show(value: object) -> str:
-    """A tensor, list or number in few characters: four significant digits, no dtype, nothing after 40 numbers."""
+    """A tensor, list, dict or number in few characters: four significant digits, no dtype, nothing after 40 numbers."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key!r}: {show(one)}' for key, one in value.items())}}}"
     tensor = to_tensor(value)
     if tensor is None:
         # The repr of an object may hold an address, which is different in every run.

@@ -200,7 +200,7 @@ def ordered_curves(groups: Mapping[str, np.ndarray], title: str) -> Picture:
     alt = f"Falling curves of the entropies of {len(ordered):,} samples, sorted, for {', '.join(groups)}."
     names = list(shares)
     first, last = names[0], names[-1]
-    said = f"At {first}, {shares[first]} of the samples hold more than half of the largest amount"
+    said = f"At {first}, {shares[first]} of the samples each hold more than half of what the richest one holds"
     if len(groups) == 1:
         return Picture(figure, alt, f"{said}.")
     return Picture(

@@ -1,7 +1,7 @@
 """Stored measurements that the course shows: its teacher, what students predicted epoch by epoch, what a step costs.
 
 python -m kcd_teach.lessons.measurements teacher   train the course's teacher: data/mini_resnet8x3.npz
-python -m kcd_teach.lessons.measurements traces    record the predictions of three students: data/results/trace_*.npz
+python -m kcd_teach.lessons.measurements traces    record the predictions of four students: data/results/trace_*.npz
 python -m kcd_teach.lessons.measurements costs     time a step of every method: data/results/method_costs.json
 """
 
@@ -53,20 +53,25 @@ class Recorder(KeepAll):
 
     Attributes:
         entropy: float32 [E, N], nats, NaN where a sample was not shown.
-        correct: bool [E, N], False where not shown.
+        said: the class with the highest logit, uint8 [E, N], 255 where a sample was not shown.
     """
 
     def __init__(self, labels: Tensor, epochs: int) -> None:
         super().__init__(len(labels))
         self.labels = labels.cpu()
         self.entropy = torch.full((epochs, len(labels)), torch.nan)
-        self.correct = torch.zeros((epochs, len(labels)), dtype=torch.bool)
+        self.said = torch.full((epochs, len(labels)), 255, dtype=torch.uint8)
         self.epoch = 0
 
+    @property
+    def correct(self) -> Tensor:
+        """Whether the student was right, bool [E, N], False where not shown."""
+        return self.said == self.labels
+
     def observe(self, indices: Tensor, student_logits: Tensor) -> None:
-        """Record entropy and correctness of a batch: ids int64 [B], logits [B, C]."""
+        """Record entropy and class of a batch: ids int64 [B], logits [B, C] with C up to 255."""
         self.entropy[self.epoch, indices] = prediction_entropy(student_logits).cpu().float()
-        self.correct[self.epoch, indices] = student_logits.detach().argmax(dim=1).cpu() == self.labels[indices]
+        self.said[self.epoch, indices] = student_logits.detach().argmax(dim=1).cpu().to(torch.uint8)
 
     def end_epoch(self) -> None:
         """Go on to the next epoch."""
@@ -79,25 +84,31 @@ class Trace:
 
     Attributes:
         entropy: float32 [E, N], nats, NaN where a sample was not shown.
-        correct: bool [E, N], or None where it was not recorded.
+        said: the class that the student predicted, uint8 [E, N], or None where it was not recorded.
+        labels: of the samples, uint8 [N], or None.
     """
 
     entropy: np.ndarray
-    correct: np.ndarray | None = None
+    said: np.ndarray | None = None
+    labels: np.ndarray | None = None
+
+    @property
+    def correct(self) -> np.ndarray:
+        """Whether the student was right, bool [E, N]."""
+        if self.said is None or self.labels is None:
+            raise ValueError("what the student said was not recorded in this run, only its entropies")
+        return np.asarray(self.said == self.labels)
 
 
 def load_trace(name: str) -> Trace:
     """A stored recording on the bundled images, made by ``python -m kcd_teach.lessons.measurements traces``.
 
     Args:
-        name: ``"mini_resnet8"`` or ``"mini_convnet"`` (plain KD), or ``"condensed"`` (mini_resnet8, KC-KD at 70 %).
+        name: ``"mini_resnet8"`` or ``"mini_convnet"`` (plain KD), ``"mini_resnet8_2k"`` (the same on 200 images of
+            each class), or ``"condensed"`` (mini_resnet8, KC-KD at 70 %, without predictions).
     """
     arrays = read_npz(find_data_file(f"results/trace_{name}.npz"), required=("entropy",))
-    correct = arrays.get("correct")
-    entropy = arrays["entropy"].astype(np.float32)
-    if correct is None:
-        return Trace(entropy)
-    return Trace(entropy, np.unpackbits(correct, axis=1, count=entropy.shape[1]).astype(bool))
+    return Trace(arrays["entropy"].astype(np.float32), arrays.get("said"), arrays.get("labels"))
 
 
 def make_teacher(data: Path, folder: Path) -> None:
@@ -112,22 +123,31 @@ def make_teacher(data: Path, folder: Path) -> None:
 
 
 def record_traces(results: Path) -> None:
-    """Record two students under plain KD, and one under KC-KD at 70 %."""
-    dataset, recipe = SCALE.images(), SCALE.recipe(0.05)
-    knowledge = Knowledge(load_teacher(dataset), dataset, store="memory")
-    condenser = Condenser(len(dataset.train_images), stages=STAGES, epochs=recipe.epochs, history=True)
-    watching = {name: Recorder(dataset.train_labels, recipe.epochs) for name in ("mini_resnet8", "mini_convnet")}
-    runs: list[tuple[str, Condenser | KeepAll]] = [*watching.items(), ("mini_resnet8", condenser)]
-    for name, watch in runs:
-        student = create_model(name, len(dataset.classes), dataset.in_channels, seed=0)
+    """Record two students under plain KD, one of them also on fewer images, and one under KC-KD at 70 %."""
+    everything, recipe = SCALE.images(), SCALE.recipe(0.05)
+    fewer = everything.first(per_class=200)
+    condenser = Condenser(len(everything.train_images), stages=STAGES, epochs=recipe.epochs, history=True)
+    runs: list[tuple[str, str, Dataset, Condenser | Recorder]] = [
+        *((name, name, everything, Recorder(everything.train_labels, recipe.epochs)) for name in ("mini_resnet8", "mini_convnet")),
+        ("mini_resnet8_2k", "mini_resnet8", fewer, Recorder(fewer.train_labels, recipe.epochs)),
+        ("condensed", "mini_resnet8", everything, condenser),
+    ]  # fmt: skip
+    for name, network, dataset, watch in runs:
+        knowledge = Knowledge(load_teacher(dataset), dataset, store="memory")
+        student = create_model(network, len(dataset.classes), dataset.in_channels, seed=0)
         for _ in distill(student, dataset, knowledge, recipe=recipe, condenser=watch, seed=0):
             pass
-    for name, recorder in watching.items():
-        packed = np.packbits(recorder.correct.numpy(), axis=1)
-        arrays = {"entropy": recorder.entropy.half().numpy(), "correct": packed}
+        arrays: dict[str, Any]
+        if isinstance(watch, Recorder):
+            arrays = {
+                "entropy": watch.entropy.half().numpy(),
+                "said": watch.said.numpy(),
+                "labels": watch.labels.byte().numpy(),
+            }
+        else:
+            # In full precision: replaying it through a condenser must give the same plans as the run.
+            arrays = {"entropy": watch.history}
         write_npz(results / f"trace_{name}.npz", arrays, compress=True)
-    # In full precision: replaying it through a condenser must give the same plans as the run.
-    write_npz(results / "trace_condensed.npz", {"entropy": condenser.history}, compress=True)
 
 
 def small_test(dataset: Dataset) -> Dataset:

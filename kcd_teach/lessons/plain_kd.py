@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import seaborn as sns
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor, nn
@@ -13,7 +12,7 @@ from kcd_teach.datasets import Dataset
 from kcd_teach.distillers.kd import kd_loss as library_kd_loss
 from kcd_teach.figures.picture import Picture
 from kcd_teach.figures.runs import Accuracies, dots_and_interval, label_rows
-from kcd_teach.figures.samples import draw_prediction, show_image, write_legibly
+from kcd_teach.figures.samples import draw_prediction, show_image
 from kcd_teach.figures.style import ROLES, VALUE_MAP, colour, headline, new_figure, styled
 from kcd_teach.knowledge import predict
 from kcd_teach.lessons.exercise import Exercise, Judgement
@@ -123,6 +122,10 @@ kd_loss = Exercise(
         "a smaller loss.": lambda z_s, z_t, t: library_kd_loss(z_s, z_t, t) / z_s.shape[1],
         "The samples were added up, not averaged (reduction='sum'). The loss, and with it every step, would grow "
         "with the batch.": lambda z_s, z_t, t: library_kd_loss(z_s, z_t, t) * len(z_s),
+        "This is the cross-entropy with the teacher's prediction. Its gradient is the same, but it is larger by the teacher's "
+        "own entropy, so it is not 0 where the two agree.": lambda z_s, z_t, t: (
+            -(t**2) * (torch.softmax(z_t / t, dim=1) * torch.log_softmax(z_s / t, dim=1)).sum(dim=1).mean()
+        ),
         "Only the student was softened. Both need the same T, or the loss is not 0 "
         "where they agree.": _teacher_not_softened,
     },
@@ -231,7 +234,8 @@ def own_picture(path: str | Path | None, teacher: nn.Module, dataset: Dataset) -
     first, second = logits.argsort(descending=True)[:2].tolist()
     figure, axes = new_figure(8.4, 3.3, 1, 3, width_ratios=[1.1, 1, 1])
     headline(figure, "What does the teacher make of it?")
-    show_image(axes[0], image.numpy(), f"test image {BUNDLED}" if path is None else Path(path).name)
+    label = dataset.classes[dataset.test_labels[BUNDLED]]
+    show_image(axes[0], image.numpy(), f"a test image, label: {label}" if path is None else Path(path).name)
     for axis, (temperature, probabilities) in zip(axes[1:], softened.items(), strict=True):
         draw_prediction(axis, dataset.classes, first, probabilities.tolist(), f"T = {temperature}")
         axis.set_yticklabels(dataset.classes if axis is axes[1] else [])
@@ -245,9 +249,15 @@ def own_picture(path: str | Path | None, teacher: nn.Module, dataset: Dataset) -
     )
 
 
+MIDDLE = 0.179
+"""Relative luminance on which black and white stand out equally well (WCAG 2.1: contrast 4.6)."""
+
+
 @styled
 def resemblance(table: np.ndarray, classes: Sequence[str], title: str) -> Picture:
     """What the teacher says about the samples of every class: mean probabilities [C, C], a row per label."""
+    import seaborn as sns  # here, as it takes 80 MB, and no other figure needs it
+
     percent = 100 * table
     figure, (axes,) = new_figure(7.6, 5.0)
     sns.heatmap(
@@ -263,7 +273,9 @@ def resemblance(table: np.ndarray, classes: Sequence[str], title: str) -> Pictur
         linecolor="white",
         ax=axes,
     )
-    write_legibly(axes)
+    cells = axes.collections[0]
+    for number, tint in zip(axes.texts, cells.get_facecolor(), strict=True):  # seaborn keeps white far too long
+        number.set_color("black" if sns.utils.relative_luminance(tint) > MIDDLE else "white")
     axes.set(title=title, xlabel="what the teacher says", ylabel="label")
     axes.tick_params(axis="x", rotation=35, length=0)
     axes.tick_params(axis="y", rotation=0, length=0)
@@ -271,8 +283,8 @@ def resemblance(table: np.ndarray, classes: Sequence[str], title: str) -> Pictur
     row, column = divmod(int(others.argmax()), len(classes))
     alone = int(np.diag(percent).argmax())
     said = (
-        f"Shown what is labelled {classes[row]}, the teacher gives {others[row, column]:.0f} % to {classes[column]}, more "
-        "than to any other class beside the label."
+        f"The teacher sees most of another class in what is labelled {classes[row]}: it gives "
+        f"{others[row, column]:.0f} % to {classes[column]}."
     )
     numbers = f"{classes[alone]} keeps the most for itself ({percent[alone, alone]:.0f} %)."
     alt = f"Table of the teacher's mean softened prediction for each of {len(classes)} labels."

@@ -1,8 +1,8 @@
 """Guesses that come before results: buttons under a question, an outcome that stays folded until one has guessed."""
 
 import html
-import json
 import textwrap
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import ipywidgets
 import platformdirs
 
-from kcd_teach._files import written_whole
+from kcd_teach._files import reading, sealed, unsealed, written_whole
 
 WIDTH = 100
 """Characters in a line of plain text."""
@@ -198,7 +198,7 @@ class Predictions:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with written_whole(path) as file:
-                file.write(json.dumps(known, indent=1).encode())
+                file.write(sealed(known, indent=1).encode())
         except OSError:  # a home that cannot be written to: the score then covers this notebook only
             return
 
@@ -217,15 +217,20 @@ class Predictions:
 
 
 def _remembered() -> dict[str, dict[str, bool]]:
-    """Lesson -> question -> was the guess right? Nothing if there is no such file, or one that is not ours."""
+    """Lesson -> question -> was the guess right? Nothing, with a warning, if the file that should say so is damaged."""
+    path = memory_file()
     try:
-        content = json.loads(memory_file().read_text(encoding="utf-8"))
-        return {
-            str(lesson): {str(key): right is True for key, right in guesses.items()}
-            for lesson, guesses in content.items()
-        }
-    except (OSError, ValueError, AttributeError):
-        return {}
+        with reading(path, "a file of guesses", "it is begun again"):
+            content = unsealed(path.read_text(encoding="utf-8"))
+            return {
+                str(lesson): {str(key): right is True for key, right in guesses.items()}
+                for lesson, guesses in content.items()
+            }
+    except (FileNotFoundError, NotADirectoryError, PermissionError):  # none yet, or a home that cannot be read
+        pass
+    except (ValueError, OSError) as error:
+        warnings.warn(f"earlier guesses are not counted: {error}", stacklevel=2)
+    return {}
 
 
 class Shown:

@@ -173,6 +173,8 @@ missed = Exercise(
         "what is high.": lambda z, y: 1 - _not_on_the_label(z, y),
         "The label was not used: this asks how far the student's favourite is from certain. A student that is sure and "
         "wrong would then look like one that has learned.": lambda z, y: 1 - z.softmax(dim=1).amax(dim=1),
+        "This is the loss, -ln p of the label. It puts the samples in the same order, but it has no upper end; here the "
+        "probability itself is asked for.": lambda z, y: -z.log_softmax(dim=1)[torch.arange(len(y)), y],
         "This is the entropy. It is a fine measure, and the one that KCD has already, but it does not "
         "know the label.": lambda z, y: prediction_entropy(z),
         "The values were averaged to one number. The condenser needs a value for each sample of the "

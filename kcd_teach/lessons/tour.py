@@ -3,12 +3,8 @@
 import math
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
 from kcd_teach.condensation import paper_counts, relative_cost, released_counts
 from kcd_teach.figures.picture import Picture
-from kcd_teach.figures.runs import label_rows
 from kcd_teach.figures.style import ROLES, colour, new_figure, styled
 from kcd_teach.lessons.exercise import Exercise, Judgement
 from kcd_teach.lessons.predictions import Question
@@ -177,32 +173,3 @@ def stairs(active: Sequence[int], title: str) -> Picture:
     alt = f"Stairs from 100 to {percent[-1]:.0f} percent of the samples over {len(active)} epochs, below a line at 100 percent."
     said = f"The last stage shows {percent[-1]:.0f} % of the samples, but the whole run costs {cost:.0f} %."
     return Picture(figure, alt, said)
-
-
-@styled
-def kept_by_class(classes: Sequence[str], labels: Tensor, active: Tensor, title: str) -> Picture:
-    """Which share of every class is still shown: a bar per class, the least kept on top.
-
-    Args:
-        classes: their names.
-        labels: of all samples, int64 [N].
-        active: ids of those that are shown.
-        title: of the figure.
-    """
-    counts = [torch.bincount(which, minlength=len(classes)) for which in (labels[active], labels)]
-    shares = (100 * counts[0] / counts[1]).tolist()
-    order = sorted(range(len(classes)), key=lambda label: shares[label])
-    figure, (axes,) = new_figure(7.2, 0.9 + 0.3 * len(classes))
-    for row, label in enumerate(order):
-        axes.barh(row, shares[label], color=colour("kept"), height=0.74)
-        axes.barh(row, 100 - shares[label], left=shares[label], color="white", edgecolor=colour("dropped"), height=0.74,
-                  hatch=ROLES["dropped"].hatch, linewidth=0)  # fmt: skip
-        axes.text(101, row, f"{shares[label]:.0f} %", va="center", fontsize=9.5)
-    label_rows(axes, [classes[label] for label in order])
-    axes.set(title=title, xlim=(0, 110), xlabel="share of the class that is still shown (%)")
-    axes.set_xticks(range(0, 101, 20))
-    axes.grid(visible=False)
-    whole = [classes[label] for label in order if counts[0][label] == counts[1][label]]
-    alt = f"A bar for each of {len(classes)} classes: the share of its samples that is still shown, ascending."
-    said = f"The class {classes[order[0]]} goes first: only {shares[order[0]]:.0f} % of it is still shown."
-    return Picture(figure, alt, said, f"Still complete: {', '.join(whole) or 'none'}.")

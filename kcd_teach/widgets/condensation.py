@@ -42,40 +42,49 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Event:
-    """One event of a replay: the scores it ranked, highest first, and what it decided.
+class Moment:
+    """A replay at the end of one epoch, and what is decided then if it ends a stage.
 
     Attributes:
-        epoch: after which it came.
+        epoch: after which it comes.
+        shown: ids of the samples that were active in this epoch.
         ranking: ids, int64 [N], highest score first.
         score: of the samples in that order, float64 [N].
-        roles: int8 [N], by id.
-        mixture: what it blends.
+        roles: int8 [N], by id, from now on.
+        mixture: what is blended from now on.
     """
 
     epoch: int
+    shown: Tensor
     ranking: Tensor
     score: Tensor
     roles: Tensor
     mixture: Mixture
 
 
-def replay(condenser: Condenser, entropies: np.ndarray) -> list[Event]:
+def replay(condenser: Condenser, entropies: np.ndarray, every: bool = False) -> list[Moment]:
     """Hand a condenser the recorded entropies of the samples it holds active, epoch by epoch; its events within the run.
 
     The student of the recording saw all samples, so this is a thought experiment: it shows what the method would choose,
     and not what a student would have learned from it.
+
+    Args:
+        condenser: a new one, for the samples and epochs of the recording.
+        entropies: [E, N], nats.
+        every: return all epochs, and not only those that an event follows.
     """
     config = condenser.config
     ends = event_epochs(config["epochs"], config["stages"])
-    events = []
+    moments = []
     for epoch, row in enumerate(torch.from_numpy(entropies), start=1):
-        condenser.record(condenser.active, row[condenser.active])
-        ranking, score = (condenser.ranking(), condenser.score) if epoch in ends else (condenser.active, row)
+        shown = condenser.active
+        condenser.record(shown, row[shown])
+        wanted = every or epoch in ends
+        ranking, score = (condenser.ranking(), condenser.score) if wanted else (shown, row)
         condenser.end_epoch()
-        if epoch in ends:
-            events.append(Event(epoch, ranking, score[ranking], condenser.roles, condenser.mixture))
-    return events
+        if wanted:
+            moments.append(Moment(epoch, shown, ranking, score[ranking], condenser.roles, condenser.mixture))
+    return moments
 
 
 class CondensationExplorer(Instrument):
@@ -113,7 +122,7 @@ class CondensationExplorer(Instrument):
             controls, classes=list(first.dataset.classes), measured=measured, epochs=len(first.entropies), paper=PAPER
         )
 
-    def replayed(self, setting: Mapping[str, Any]) -> tuple[Condenser, list[Event]]:
+    def replayed(self, setting: Mapping[str, Any]) -> tuple[Condenser, list[Moment]]:
         """A condenser of this setting at the end of its run, and the events it went through."""
         source = self._sources[setting["images"]]
         condenser = Condenser(
@@ -156,7 +165,7 @@ class CondensationExplorer(Instrument):
         ids = [i for e in events for i in (*e["above"], *e["below"], *(j for pair in e["pairs"] for j in pair[:2]))]
         return self._sources[setting["images"]].dataset.train_images, ids
 
-    def _event(self, event: Event, dataset: Dataset) -> dict[str, Any]:
+    def _event(self, event: Moment, dataset: Dataset) -> dict[str, Any]:
         """What the picture shows of one event, as plain numbers."""
         n, kept = len(event.ranking), int((event.roles != DROPPED).sum())
         points = np.linspace(0, n - 1, 101).astype(int)
@@ -209,7 +218,7 @@ def _by_class(members: Tensor, dataset: Dataset) -> Tensor:
     return 100 * torch.bincount(dataset.train_labels[members], minlength=len(dataset.classes)).double() / size
 
 
-def _returned(events: Sequence[Event]) -> list[int]:
+def _returned(events: Sequence[Moment]) -> list[int]:
     """How many samples each event brings back that had been dropped before."""
     dropped = [event.roles == DROPPED for event in events]
     return [0, *(int((before & ~after).sum()) for before, after in pairwise(dropped))]

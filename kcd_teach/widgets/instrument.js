@@ -17,6 +17,8 @@
 /** An element of HTML with attributes and children; an attribute that is a function listens to the event of its name.
  * @param {string} tag @param {Object<string, any>} [attributes] @param {...(Node | string)} children @returns {any} */
 function make(tag, attributes = {}, ...children) {
+  // JupyterLab would take the arrow keys and Enter of what has the focus for itself.
+  if (tag === "button" || tag === "input" || "tabindex" in attributes) attributes["data-lm-suppress-shortcuts"] = "true";
   return filled(document.createElement(tag), attributes, children);
 }
 
@@ -54,30 +56,35 @@ function unpack(packed) {
 class Tiles {
   constructor() {
     this.place = new Map();
-    this.sheet = null;
     this.asked = 0;
   }
 
-  /** Load a sheet; true if it is still the newest one when it is there. @param {Sprites} sprites */
+  /** Load a sheet in place of the others; true if it is still the newest one when it is there. @param {Sprites} sprites */
   async load(sprites) {
     const asked = (this.asked += 1);
     const sheet = await createImageBitmap(new Blob([bytesOf(sprites.file)]));
     if (asked !== this.asked) return false;
-    this.sheet = sheet;
-    this.size = sprites.size;
-    this.place = new Map(sprites.ids.map((id, at) => [id, [at % sprites.columns, Math.floor(at / sprites.columns)]]));
+    this.place = new Map();
+    this.keep(sprites, sheet);
     return true;
+  }
+
+  /** Load a sheet beside those that are there. @param {Sprites} sprites */
+  async add(sprites) { this.keep(sprites, await createImageBitmap(new Blob([bytesOf(sprites.file)]))); }
+
+  /** @param {Sprites} sprites @param {ImageBitmap} sheet */
+  keep({ ids, columns, size: [width, height] }, sheet) {
+    ids.forEach((id, at) => this.place.set(id, [sheet, (at % columns) * width, Math.floor(at / columns) * height, width, height]));
   }
 
   /** @param {HTMLCanvasElement} canvas @param {number} id @param {number} [strength] of 1 hides what is there already */
   paint(canvas, id, strength = 1) {
-    const at = this.place.get(id);
-    if (!at || !this.sheet) return;
-    const [width, height] = this.size;
+    const from = this.place.get(id);
+    if (!from) return;
     const pen = canvas.getContext("2d");
     pen.imageSmoothingEnabled = false;
     pen.globalAlpha = strength;
-    pen.drawImage(this.sheet, at[0] * width, at[1] * height, width, height, 0, 0, canvas.width, canvas.height);
+    pen.drawImage(...from, 0, 0, canvas.width, canvas.height);
     pen.globalAlpha = 1;
   }
 }
@@ -115,8 +122,79 @@ function controlFor(control, read, write) {
     button.setAttribute("aria-pressed", String(offered[at] === read()))) };
 }
 
+/** Buttons that play, pause and step through the options of a control, beside its slider.
+ * @param {Control} control @param {HTMLElement} slider @param {() => any} read @param {(value: any) => void} write
+ * @param {(value: any) => number} dwell milliseconds until the next step @returns {{element: HTMLElement, show: () => void}} */
+function playBar(control, slider, read, write, dwell) {
+  const options = control.offered ?? control.options;
+  let timer = 0;
+  const at = () => options.indexOf(read());
+  const step = (by) => write(options[Math.min(Math.max(at() + by, 0), options.length - 1)]);
+  const pause = () => { clearTimeout(timer); timer = 0; show(); };
+  const tick = () => {
+    if (!play.isConnected || at() === options.length - 1) return pause();
+    step(1);
+    timer = setTimeout(tick, dwell(read()));
+  };
+  const play = make("button", { type: "button", class: "play", "aria-pressed": "false", disabled: options.length < 2, click: () => {
+    if (timer) return pause();
+    if (at() === options.length - 1) write(options[0]);
+    timer = setTimeout(tick, 300);
+    show();
+  } });
+  const back = make("button", { type: "button", "aria-label": "one step back", click: () => { pause(); step(-1); } }, "\u25c0");
+  const on = make("button", { type: "button", "aria-label": "one step on", click: () => { pause(); step(1); } }, "\u25b6");
+  slider.addEventListener("pointerdown", pause);
+  const show = () => {
+    play.setAttribute("aria-pressed", String(Boolean(timer)));
+    play.textContent = timer ? "pause" : "play";
+    back.disabled = at() === 0;
+    on.disabled = at() === options.length - 1;
+  };
+  return { element: make("div", { class: "choice" }, play, back, on, slider), show };
+}
+
+/** Move a picture smoothly: the result, called with milliseconds, calls `draw` with shares that grow to 1.
+ * @param {(share: number) => void} draw @returns {(ms: number) => void} */
+function motion(draw) {
+  let frame = 0;
+  return (ms) => {
+    cancelAnimationFrame(frame);
+    if (!ms || matchMedia("(prefers-reduced-motion: reduce)").matches) return draw(1);
+    const start = performance.now();
+    const next = (now) => {
+      const share = Math.min(Math.max((now - start) / ms, 0.02), 1);
+      draw(share * (2 - share));
+      if (share < 1) frame = requestAnimationFrame(next);
+    };
+    frame = requestAnimationFrame(next);
+  };
+}
+
+/** Keep a canvas as sharp as the screen, and redraw it when its size or the colours of the page change.
+ * @param {HTMLCanvasElement} canvas @param {() => void} draw */
+function watch(canvas, draw) {
+  new ResizeObserver(() => {
+    const sharp = window.devicePixelRatio || 1;
+    canvas.width = Math.round(canvas.clientWidth * sharp);
+    canvas.height = Math.round(canvas.clientHeight * sharp);
+    draw();
+  }).observe(canvas);
+  for (const element of [document.documentElement, document.body]) {
+    new MutationObserver(draw).observe(element, { attributes: true, attributeFilter: ["class", "style", "data-theme", "data-jp-theme-light"] });
+  }
+}
+
+/** The colours of the page as they are now, by their names in the style sheet. @param {Element} root @param {string[]} names */
+function tints(root, names) {
+  const style = getComputedStyle(root);
+  return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
+}
+
 /** Make the render function of an instrument from one that builds it in an element and returns how to redraw it.
- * @param {(frame: {model: Model, root: HTMLElement, controls: Object<string, HTMLElement>, change: Function}) => () => void} build */
+ * `answer()` is what belongs to the setting, from Python or from the answers that a fixed instrument holds itself.
+ * @param {(frame: {model: Model, root: HTMLElement, controls: Object<string, HTMLElement>, change: Function,
+ *   answer: () => any}) => () => void} build */
 function instrument(build) {
   return ({ model, el }) => {
     const root = make("section", { class: "kcd", "aria-label": model.get("data").alt });
@@ -133,11 +211,14 @@ function instrument(build) {
       controls[control.name] = element;
       shows.push(show);
     }
-    const redraw = build({ model, root, controls, change });
+    const { answers, sprites } = model.get("data");
+    const answer = () => answers
+      ? { sprites, ...answers[JSON.stringify(Object.values(model.get("setting")))] } : model.get("answer");
+    const redraw = build({ model, root, controls, change, answer });
     el.replaceChildren(root);
     const all = () => { shows.forEach((show) => show()); redraw(); };
-    model.on("change:setting", () => shows.forEach((show) => show()));
-    model.on("change:answer", redraw);
+    model.on("change:setting", answers ? all : () => shows.forEach((show) => show()));
+    if (!answers) model.on("change:answer", redraw);
     model.on("change:pinned", redraw);
     all();
   };

@@ -47,6 +47,12 @@ def packed(array: np.ndarray | Tensor) -> dict[str, Any]:
     return {"type": str(array.dtype), "shape": list(array.shape), "bytes": array.tobytes()}
 
 
+def levels(share: np.ndarray, coarse: bool = False) -> dict[str, Any]:
+    """Shares of 0 to 1, packed in steps of 1 / 65,535; coarse in 256 of them, which take half the room in a page."""
+    fine = np.clip(share, 0, 1) * 65535
+    return packed((np.round(fine / 257) * 257 if coarse else np.round(fine)).astype(np.uint16))
+
+
 def sprites(images: Tensor, ids: Iterable[int], lossy: bool = False) -> dict[str, Any]:
     """Some of the images as one picture, a row each, with the ids in their order.
 
@@ -81,13 +87,15 @@ class Instrument(anywidget.AnyWidget):
         answer: what :meth:`reply` made of the setting, with the state as one line of ``text``.
         pinned: a setting's answer that is kept for comparison, or empty.
         drawing: name of the JavaScript file with the drawing function.
+        fixed: the browser holds the answers to all settings, so that it asks Python for none of them.
         page: control -> the values that a page without a kernel offers; for each combination of them the answer is
-            stored in the page.
+            stored in the page. Of a fixed instrument it offers all.
         alt: what is shown, for readers who cannot see it.
     """
 
     drawing: ClassVar[str]
     alt: ClassVar[str]
+    fixed: ClassVar[bool] = False
     _css = (FOLDER / "instrument.css").read_text(encoding="utf-8")
 
     data = traitlets.Dict().tag(sync=True)
@@ -106,6 +114,11 @@ class Instrument(anywidget.AnyWidget):
         super().__init__(
             data={"controls": list(controls), "palette": PALETTE, "alt": self.alt, **data}, setting=dict(self._start)
         )
+        if self.fixed:
+            self.page = {control["name"]: control["options"] for control in controls}
+            answers = self.stored_answers()
+            shown = sprites(*self.tiles(self._start, answers.values()))
+            self.data = {**self.data, "answers": answers, "sprites": shown}
         self._answer()
         self.observe(self._ask, "setting")
 
@@ -149,7 +162,7 @@ class Instrument(anywidget.AnyWidget):
 
     def _answer(self) -> None:
         answer = self.reply(self.setting)
-        self.answer = {"sprites": sprites(*self.tiles(self.setting, [answer])), **answer}
+        self.answer = answer if self.fixed else {"sprites": sprites(*self.tiles(self.setting, [answer])), **answer}
 
     def stored_answers(self) -> dict[str, dict[str, Any]]:
         """The answers that a page without a kernel holds, by the values of the controls in their order."""
@@ -161,11 +174,15 @@ class Instrument(anywidget.AnyWidget):
             )
         return answers
 
+    def stored_data(self) -> dict[str, Any]:
+        """The data that a page without a kernel holds beside the answers."""
+        return {name: value for name, value in self.data.items() if name not in ("answers", "sprites")}
+
     def standalone(self) -> str:
         """HTML in which the instrument works without a kernel; where scripts do not run, it is a picture and a line."""
         answers = self.stored_answers()
         shown = sprites(*self.tiles(self._start, answers.values()), lossy=True)
-        state = {"data": self.data, "setting": self._start, "answers": answers, "sprites": shown}
+        state = {"data": self.stored_data(), "setting": self._start, "answers": answers, "sprites": shown}
         raw = json.dumps(state, default=as_text, separators=(",", ":"), allow_nan=False).encode()
         # Without a time in its header the file is the same whenever it is made.
         content = base64.b64encode(gzip.compress(raw, mtime=0)).decode()

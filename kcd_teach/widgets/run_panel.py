@@ -1,26 +1,25 @@
 """A panel that carries out a plan while the notebook stays free: start, stop and continue, with curves that grow."""
 
-import io
 import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import ipywidgets
 import torch
+from matplotlib.figure import Figure
 
 from kcd_teach.benchmark import Outcome, Plan, Prepared, Store, run_plan
-from kcd_teach.benchmark.curves import epoch_curves, stage_ends, under_way
+from kcd_teach.benchmark.curves import epoch_curves, stage_ends, states, under_way
 from kcd_teach.benchmark.runner import Pace, spoken
 from kcd_teach.benchmark.runs import Root
-from kcd_teach.figures import Picture, run_curves
+from kcd_teach.figures import run_curves
 from kcd_teach.training import Distillation
-from kcd_teach.widgets.explorers import live_bundle
+from kcd_teach.widgets.training import Curves, TrainingView
 
 
-class RunPanel:
-    """Carry out a plan in a thread of its own, under two buttons, a line of text and a picture.
+class RunPanel(TrainingView):
+    """Carry out a plan in a thread of its own, under two buttons, with a grid of what is done.
 
     Stopping keeps everything: finished runs are stored, and the run at work is saved between two batches. So does a
     killed kernel, but for the epoch at work. Starting again, here or with ``kcd-teach bench`` in a terminal, goes on.
@@ -33,12 +32,11 @@ class RunPanel:
         checkpoints: network -> file, teachers that are published checkpoints; all others are trained.
 
     Attributes:
-        label: how far it is, as a widget.
-        image: curves of the pair at work, as a widget.
+        busy: true while it is at work.
     """
 
     SHARE = 0.1
-    """Largest share of the time that is spent on pictures: a small network trains faster than its curve is drawn."""
+    """Largest share of the time that is spent on pictures: a small network trains faster than its curves are read."""
 
     def __init__(
         self,
@@ -60,14 +58,13 @@ class RunPanel:
         self._stopping = threading.Event()
         self._pace, self._next_picture = Pace(), 0.0
         self._missing: int | None = None
-        self.label, self.image = ipywidgets.Label(), ipywidgets.Image(format="png", layout={"max_width": "100%"})
-        self._go = ipywidgets.Button(description="start", icon="play")
-        self._halt = ipywidgets.Button(description="stop", icon="stop", disabled=True)
-        self._go.on_click(lambda _: self.start())
-        self._halt.on_click(lambda _: self.stop())
-        self.box = ipywidgets.VBox([ipywidgets.HBox([self._go, self._halt]), self.label, self.image])
-        self._draw(plan.pairs[0].name)
-        self._say("not started")
+        self._begun = False
+        super().__init__()
+        self.on_msg(self._on_button)
+        self._draw(plan.pairs[0].name, "not started")
+
+    def _on_button(self, _: object, message: dict[str, Any], buffers: object) -> None:
+        {"start": self.start, "stop": self.stop}[message["press"]]()
 
     @property
     def busy(self) -> bool:
@@ -78,12 +75,12 @@ class RunPanel:
         """Begin, or go on; does nothing while it is at work."""
         if self.busy:
             return
+        self._begun = True
         self._stopping.clear()
         self._outcome = self._error = None
         self._pace, self._missing = Pace(), None
         self._idle.clear()
         self._say("getting ready")
-        self._set_buttons(busy=True)
         threading.Thread(target=self._work, daemon=True).start()
 
     def stop(self) -> None:
@@ -127,20 +124,21 @@ class RunPanel:
             self._say(f"{type(error).__name__}: {error}")
         finally:
             self._at_work = None
-            self._set_buttons(busy=False)
+            self._say(self.text, busy=False)
             self._idle.set()
 
     def _show_end(self, text: str) -> None:
-        self._draw(self.plan.pairs[-1].name)
-        self._say(text)
+        self._draw(self.plan.pairs[-1].name, text)
 
     def _on_epoch(self, title: str, run: Distillation) -> None:
         """Show how far the run is, and stop it if that was asked; a :data:`~kcd_teach.benchmark.runs.Watch`."""
         self._at_work = run
         self._pace(title, run)
-        self._say(self._progress(title, run))
+        text = self._progress(title, run)
         if time.monotonic() > self._next_picture:
-            self._draw(title.split(" ")[0])
+            self._draw(title.split(" ")[0], text)
+        else:
+            self._say(text)
         if self._stopping.is_set():
             raise KeyboardInterrupt("stopped between epochs")
 
@@ -157,28 +155,46 @@ class RunPanel:
             texts.append(f"all about {spoken(of_plan)} more")
         return "; ".join(texts)
 
-    def _draw(self, pair: str) -> None:
-        """Curves of a pair, finished and growing; of the first pair while a teacher is trained."""
+    def _draw(self, pair: str, text: str) -> None:
+        """Curves of a pair, finished and growing, and what is done; the first pair while a teacher is trained."""
         began, names = time.monotonic(), [of_plan.name for of_plan in self.plan.pairs]
         pair = pair if pair in names else names[0]
-        picture = self._picture(pair)
-        self.alt = picture.alt
-        raw = io.BytesIO()
-        picture.figure.savefig(raw, format="png", dpi=96, facecolor="white", pil_kwargs={"compress_level": 1})
-        self.image.value = raw.getvalue()
+        prepared = self._prepared()
+        curves: Curves = {row.name: {} for row in self.plan.rows}
+        running: Curves = {}
+        if prepared:
+            curves = epoch_curves(prepared, self._store, pair)
+            running = under_way(prepared, self._store, pair)
+        self._drawn = (f"{pair}: accuracy while it runs", curves, running)
+        self.show(curves, running, self.plan.scale.epochs, text, cells=self._cells(prepared), buttons=self._buttons())
         ended = time.monotonic()
         self._next_picture = ended + (ended - began) / self.SHARE
 
-    def _picture(self, pair: str) -> Picture:
+    def _cells(self, prepared: Prepared | None) -> dict[str, Any]:
+        """The state of every run, a row of cells for each way to train."""
+        pairs = [pair.name for pair in self.plan.pairs]
+        if prepared is None:
+            found = {
+                row.name: {pair: dict.fromkeys(self.plan.seeds_of(row), "missing") for pair in pairs}
+                for row in self.plan.rows
+            }
+        else:
+            found = states(prepared, self._store)
+        return {
+            "pairs": pairs,
+            "rows": [[row, *(list(cells[pair].values()) for pair in pairs)] for row, cells in found.items()],
+        }
+
+    def _buttons(self, busy: bool | None = None) -> dict[str, Any]:
+        """The word on the first button, and whether there is something to stop."""
+        return {"start": "continue" if self._begun else "start", "busy": self.busy if busy is None else busy}
+
+    def still(self) -> Figure:
+        """The curves of the pair that was drawn last."""
+        title, curves, running = self._drawn
         prepared = self._prepared()
-        curves = epoch_curves(prepared, self._store, pair) if prepared else {row.name: {} for row in self.plan.rows}
-        return run_curves(
-            curves,
-            f"{pair}: accuracy while it runs",
-            epochs=self.plan.scale.epochs,
-            ends=stage_ends(prepared) if prepared else None,
-            running=under_way(prepared, self._store, pair) if prepared else None,
-        )
+        ends = stage_ends(prepared) if prepared else None
+        return run_curves(curves, title, epochs=self.plan.scale.epochs, ends=ends, running=running).figure
 
     def _prepared(self) -> Prepared | None:
         """The plan as its folder has it; None before it was started, or if that was last used for another plan."""
@@ -188,16 +204,16 @@ class RunPanel:
             return None
         return found if found.plan == self.plan else None
 
-    def _say(self, text: str) -> None:
-        self.label.value = text
+    def _say(self, text: str, busy: bool | None = None) -> None:
+        """Show a line of text, and what the buttons can do, without looking into the folder."""
+        self._state = {**self._state, "text": text, "buttons": self._buttons(busy)}
+        self._answer()
 
-    def _set_buttons(self, busy: bool) -> None:
-        self._go.disabled, self._halt.disabled = busy, not busy
-        self._go.description = "continue"
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
-        # While it is at work the text changes with the clock, so a stored page says only that.
-        return live_bundle(self, "at work" if self.busy else self.label.value)
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        bundle, metadata = super()._repr_mimebundle_(**kwargs)
+        if self.busy:  # the text changes with the clock, so a stored page says only this
+            bundle["text/plain"] = f"{type(self).__name__}: at work"
+        return bundle, metadata
 
 
 def _missing(prepared: Prepared, store: Store) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from IPython.display import display
+from IPython.display import DisplayHandle, display
 from matplotlib.figure import Figure
 
 from kcd_teach.benchmark.runner import Pace, spoken
@@ -29,6 +29,7 @@ class TrainingView(Instrument):
 
     def __init__(self) -> None:
         self._finished: dict[str, dict[int, list[float]]] = {}
+        self._shown: DisplayHandle | None = None
         self._state: dict[str, Any] = {"rows": [], "epochs": 1, "text": "not started"}
         super().__init__([])
 
@@ -51,8 +52,8 @@ class TrainingView(Instrument):
 
         Interrupting the kernel stops the run between two batches; watching the same run again goes on.
         """
-        if not self._finished:
-            display(self)
+        if self._shown is None:
+            self._shown = display(self, display_id=True)
         pace = Pace()
         pace(name, run)
         line = self._finished.setdefault(name, {}).setdefault(run.seed, [])
@@ -67,6 +68,9 @@ class TrainingView(Instrument):
         except KeyboardInterrupt:
             self._show(run, f"{name}: stopped in epoch {run.epoch + 1}; run the cell again, and it goes on from there.")
             raise
+        finally:
+            if self._shown is not None:
+                self._shown.update(self)  # what the notebook stores is the picture as it is now
 
     def _show(self, run: Distillation, text: str) -> None:
         self.show(self._finished, {}, run.recipe.epochs, text)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -31,9 +32,11 @@ class WithPretendedGpu(Ray):
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
     """A Ray that every engine of this module finds."""
+    before = signal.getsignal(signal.SIGTERM)
     with WithPretendedGpu(workers=2) as engine:
         yield engine._ray
     assert not engine._ray.is_initialized()
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.fixture
@@ -191,6 +194,27 @@ def test_an_interrupt_stops_what_runs_and_drops_the_rest(tmp_path, monkeypatch):
     assert (tmp_path / "stopped").exists()
     assert len(list(tmp_path.glob("*.late"))) <= 1  # on the processor that was free
     assert not list((tmp_path / "locks").iterdir())
+
+
+def ends_the_plan(process: int, watch):
+    os.kill(process, signal.SIGTERM)
+    while True:
+        time.sleep(0.01)
+
+
+def test_a_request_to_end_is_heard_as_ctrl_c_and_dumps_no_stack(engine, capfd):
+    with pytest.raises(KeyboardInterrupt):
+        list(engine.run({"one": partial(ends_the_plan, os.getpid())}))
+    assert "SIGTERM received" not in "".join(capfd.readouterr())
+
+
+def test_whoever_has_not_its_token_is_refused(cluster):
+    code = "import ray, sys; ray.init(sys.argv[1], logging_level='error'); print('joined')"
+    address = cluster.get_runtime_context().gcs_address
+    for token, said in ((os.environ["RAY_AUTH_TOKEN"], "joined"), ("0" * 64, "Failed to connect")):
+        environment = {**os.environ, "RAY_AUTH_TOKEN": token, "RAY_NUM_REDIS_GET_RETRIES": "1"}
+        done = subprocess.run([sys.executable, "-c", code, address], env=environment, capture_output=True, text=True)
+        assert said in done.stdout + done.stderr
 
 
 def share_of(folder: Path, watch):

@@ -131,6 +131,15 @@ def test_warnings_say_what_becomes_of_the_run(tmp_path, damaged, ending, recwarn
     assert store.checkpoint("a").exists() == (ending != "it starts again")
 
 
+def test_what_a_reader_does_to_a_record_is_not_what_the_next_one_reads(tmp_path):
+    store = Store(tmp_path)
+    store.append(RECORD)
+    record = store.records()[KEY]
+    record["test_accuracy"].append(0.9)
+    record["config"]["seed"] = 7
+    assert {name: store.records()[KEY][name] for name in RECORD} == RECORD
+
+
 def test_reading_changes_nothing_in_a_folder(tmp_path):
     store = Store(tmp_path / "results")
     assert store.records() == {}

@@ -12,7 +12,15 @@ import torch
 
 import kcd_teach
 from kcd_teach.condensation import Condenser, prediction_entropy
-from kcd_teach.lessons import TODO, WrongAnswer, em_feedback, knowledge_amount, learning_value, summary_condensation
+from kcd_teach.lessons import (
+    TODO,
+    WrongAnswer,
+    does_choosing_help,
+    em_feedback,
+    knowledge_amount,
+    learning_value,
+    summary_condensation,
+)
 from kcd_teach.lessons.exercise import changed, first_difference
 from tests.lessons.course import EXERCISES, LESSONS
 
@@ -215,7 +223,12 @@ def test_update_in_place_is_refused():
         value[ids] += (entropies - value[ids]) / frequency[ids]
         return value, frequency
 
-    assert "changed its argument `value` and `frequency` in place" in refusal(em_feedback.update, in_place)
+    assert "changed its arguments `value` and `frequency` in place" in refusal(em_feedback.update, in_place)
+
+
+def test_a_case_made_of_dicts_can_be_followed_by_hand():
+    said = refusal(does_choosing_help.paired_interval, lambda ours, theirs: (1.0, 0.0))
+    assert "ours = {0: " in said
 
 
 def test_zeroing_the_gaps_in_place_is_refused():

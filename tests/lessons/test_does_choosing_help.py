@@ -108,8 +108,8 @@ def test_pictures_say_what_they_show(name):
 def test_the_reading_says_what_stands_out_and_the_numbers_give_its_size():
     picture = PICTURES["side by side"]()
     assert picture.reading == (
-        "With small, 1 of 2 differences stand out after the correction, upwards; with large, none of the 1 differences "
-        "stands out from the noise."
+        "With small, 1 of 2 differences stands out after the correction, upwards; with large, none of the 1 differences "
+        "stands out after the correction."
     )
     assert "a − b +1.12 ± 0.35 (n = 4)" in picture.numbers
 
@@ -155,3 +155,14 @@ def test_readme_of_the_studies_names_every_study_and_its_date():
             assert f"`{plan.parent.name}`" in text
             assert f"`{content['code']}`" in text
             assert all("/" not in file or file.startswith("../choice/") for file in content["files"])
+
+
+def test_what_other_pages_say_about_the_verdict_holds():
+    """Notebooks 00, 02, 05 and 08 say in words what these studies found; bring them up to date if this fails."""
+    small, large, ranking = (lesson.Study(name) for name in ("choice-2k", "choice-10k", "ranking-2k"))
+    few, many = (np.mean(study.gap("KC-KD 30%", "random 30%")) for study in (small, large))
+    assert many < 1 < 2 * many < few
+    by_class = small.class_gaps("KC-KD 30%", "random 30%").mean(axis=0)
+    assert by_class.max() / len(by_class) > few / 2
+    assert all(interval(small.effects(ratio)["blending"]).covers_zero for ratio in (70, 30))
+    assert interval(ranking.gap("entropy 30%", "another student, fixed 30%")).covers_zero

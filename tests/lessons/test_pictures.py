@@ -60,9 +60,6 @@ def own_picture(path=None) -> Picture:
 
 PICTURES = {
     "stairs": lambda: tour.stairs([10, 10, 8, 8, 6, 6], "title"),
-    "kept_by_class": lambda: tour.kept_by_class(
-        ["a", "b"], torch.tensor([0, 0, 1, 1]), torch.tensor([0, 2, 3]), "title"
-    ),
     "own_picture": own_picture,
     "resemblance": lambda: plain_kd.resemblance(np.array([[0.9, 0.1], [0.3, 0.7]]), ["a", "b"], "title"),
     "gradient_sizes": lambda: plain_kd.gradient_sizes(
@@ -165,11 +162,8 @@ def test_the_pooled_score_of_a_contrast_is_a_share_of_pairs_won():
     assert picture.reading.endswith("Now it beats 75 %.")
 
 
-def test_stairs_and_classes_say_what_is_shown():
+def test_stairs_say_what_is_shown():
     assert "shows 60 % of the samples, but the whole run costs 80 %" in PICTURES["stairs"]().reading
-    kept = PICTURES["kept_by_class"]()
-    assert kept.reading == "The class a goes first: only 50 % of it is still shown."
-    assert kept.numbers == "Still complete: b."
 
 
 def test_softened_shares_are_those_of_the_first_and_second_thought():

@@ -1,7 +1,7 @@
 """Two value measures of the studies ranking-2k and ranking-10k, which the library does not know by itself.
 
-Load it with ``kcd-teach bench --plan ranking-2k --with data/results/choice/ranking_measures.py``. It is also an example of
-how a measure of one's own enters every table and figure: one file, two calls of ``register_value``.
+Load it with ``kcd-teach --with data/results/choice/ranking_measures.py bench --plan ranking-2k``. It is also an example of
+how a measure of one's own enters every table and figure: one file, and a call of ``register_value`` for each.
 """
 
 import torch
