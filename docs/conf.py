@@ -52,6 +52,7 @@ CONTENTS = """
 
 ```{toctree}
 :caption: The course
+:glob:
 :hidden:
 notebooks/00_tour
 notebooks/01_plain_kd
@@ -65,6 +66,7 @@ notebooks/08_benchmark
 notebooks/appendix_speed
 notebooks/glossary
 notebooks/teaching
+notebooks/*
 ```
 
 ```{toctree}

@@ -9,7 +9,6 @@ import json
 import webbrowser
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from importlib import import_module
 from typing import Any
 
 import torch
@@ -17,10 +16,47 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler
 
+from kcd_teach.condensation import prediction_entropy
+from kcd_teach.datasets import load_dataset
+from kcd_teach.knowledge import predict
+from kcd_teach.lessons.measurements import load_trace
+from kcd_teach.lessons.summary_condensation import explorer
+from kcd_teach.models import create_model, load_teacher
+from kcd_teach.training import Recipe, distill
+from kcd_teach.widgets import KnowledgeMap, LoopPlayer, TemperatureBench
 from kcd_teach.widgets.instrument import FOLDER, Instrument, as_text, module
 
-INSTRUMENTS = {"ratio": ("The condensation ratio", "summary_condensation", "explorer")}
-"""Part of the address -> title, and the module of ``lessons`` with the function that makes the instrument."""
+
+def temperature() -> TemperatureBench:
+    """The temperature bench of notebook 01: the teacher, beside a student after three epochs."""
+    dataset = load_dataset("fashion-mnist-mini").first(per_class=200)
+    student = create_model("mini_resnet8", num_classes=10, in_channels=1, seed=0)
+    for _ in distill(student, dataset, recipe=Recipe(epochs=3)):
+        pass
+    shown = dataset.first(per_class=1)
+    says = [predict(network, dataset, shown.train_images) for network in (load_teacher(dataset), student)]
+    return TemperatureBench(shown.train_images, *says, shown.train_labels, dataset.classes)
+
+
+def knowledge_map() -> KnowledgeMap:
+    """The knowledge map of notebook 03: all bundled images, in the recorded run of plain KD."""
+    dataset = load_dataset("fashion-mnist-mini")
+    logits = predict(load_teacher(dataset), dataset, dataset.train_images)
+    return KnowledgeMap(dataset, prediction_entropy(logits / 4), load_trace("mini_resnet8"), logits.softmax(dim=1))
+
+
+def loop_player() -> LoopPlayer:
+    """The loop player of notebook 04, in the same run."""
+    return LoopPlayer(load_dataset("fashion-mnist-mini"), load_trace("mini_resnet8").entropy)
+
+
+INSTRUMENTS: dict[str, tuple[str, Callable[[], Instrument]]] = {
+    "temperature": ("Temperature", temperature),
+    "map": ("Knowledge map", knowledge_map),
+    "loop": ("The loop", loop_player),
+    "ratio": ("Condensation ratio", explorer),
+}
+"""Part of the address -> title, and the function that makes the instrument; its annotation says of which kind."""
 
 
 class Laboratory:
@@ -31,7 +67,7 @@ class Laboratory:
 
     def __init__(self) -> None:
         self._do = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)).submit
-        self._made = {name: self._do(_make, name) for name in INSTRUMENTS}
+        self._made = {name: self._do(make) for name, (_, make) in INSTRUMENTS.items()}
 
     def state(self, name: str) -> Future[dict[str, Any]]:
         """What the page needs to draw an instrument as it is at the start."""
@@ -54,12 +90,6 @@ class Laboratory:
         return self._do(answer)
 
 
-def _make(name: str) -> Instrument:
-    _, lesson, function = INSTRUMENTS[name]
-    made: Instrument = getattr(import_module(f"kcd_teach.lessons.{lesson}"), function)()
-    return made
-
-
 class _Page(RequestHandler):
     """The page, its style, and the module of each instrument."""
 
@@ -70,16 +100,10 @@ class _Page(RequestHandler):
             self.finish(text.replace("INSTRUMENTS", json.dumps({name: of[0] for name, of in INSTRUMENTS.items()})))
         elif name.removesuffix(".js") in INSTRUMENTS:
             self.set_header("Content-Type", "text/javascript; charset=utf-8")
-            _, lesson, function = INSTRUMENTS[name.removesuffix(".js")]
-            self.finish(module(_kind(lesson, function).drawing))
+            _, make = INSTRUMENTS[name.removesuffix(".js")]
+            self.finish(module(make.__annotations__["return"].drawing))
         else:
             raise HTTPError(404)
-
-
-def _kind(lesson: str, function: str) -> type[Instrument]:
-    """The class that a function says it makes."""
-    kind: type[Instrument] = getattr(import_module(f"kcd_teach.lessons.{lesson}"), function).__annotations__["return"]
-    return kind
 
 
 class _State(RequestHandler):

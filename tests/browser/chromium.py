@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-INSTRUMENTS = {
-    "CondensationExplorer": "from kcd_teach.lessons.summary_condensation import explorer\nexplorer()",
-}
-"""Name -> the cell that shows it. All that is tested with one instrument is tested with every one in this table."""
+from kcd_teach.laboratory import INSTRUMENTS as SHOWN
+
+INSTRUMENTS = {name: f"from kcd_teach.laboratory import INSTRUMENTS\nINSTRUMENTS[{name!r}][1]()" for name in SHOWN}
+"""Name -> the cell that shows it: all that is tested with one instrument is tested with every one of the laboratory."""
 
 NEEDS = "the checks in a browser need Playwright and Chromium: pip install -e '.[browser]' and apt-get install chromium"
 QUIET = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync",
@@ -63,12 +63,12 @@ def seen(instrument):
 
 def wait_for_change(instrument, before, what):
     """Wait until the picture is another one."""
-    from playwright.sync_api import TimeoutError
+    from playwright.sync_api import Error
 
     page = instrument.page
     try:
         page.wait_for_function(CHANGED, arg=[instrument.element_handle(), before], polling="raf", timeout=20_000)
-    except TimeoutError:
+    except Error:
         raise AssertionError(f"the picture stays the same: {what}") from None
 
 

@@ -47,13 +47,18 @@ class Lab:
             file.write_text(json.dumps(values))
         names = ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR")
         own = {f"JUPYTER_{name}": str(folder / name.lower()) for name in names}
-        own |= {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(folder / "spaces")}
+        own |= {
+            "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
+            "JUPYTERLAB_WORKSPACES_DIR": str(folder / "spaces"),
+        }
         own["XDG_DATA_HOME"] = str(folder / "data")  # guesses are kept there
         self.log = (folder / "log").open("wb")
         command = [sys.executable, "-m", "jupyterlab", "--allow-root", "--no-browser", "--IdentityProvider.token=",
                    "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={self.address.rpartition(':')[2]}",
                    "--ServerApp.disable_check_xsrf=True"]  # fmt: skip
-        self.server = subprocess.Popen(command, cwd=self.books, env={**os.environ, **own}, stdout=self.log, stderr=self.log)
+        self.server = subprocess.Popen(
+            command, cwd=self.books, env={**os.environ, **own}, stdout=self.log, stderr=self.log
+        )
         for _ in range(600):
             try:
                 self.ask("api")
@@ -65,7 +70,9 @@ class Lab:
 
     def ask(self, path, method="GET"):
         """What the server's own interface answers."""
-        with urllib.request.urlopen(urllib.request.Request(f"{self.address}/{path}", method=method), timeout=30) as reply:
+        with urllib.request.urlopen(
+            urllib.request.Request(f"{self.address}/{path}", method=method), timeout=30
+        ) as reply:
             return json.loads(reply.read() or "null")
 
     def restart_kernels(self):
@@ -85,7 +92,7 @@ class Lab:
         with opened(self.chromium, address, **looks) as page:
             page.wait_for_function(
                 "() => { const name = document.querySelector('.jp-NotebookPanel .jp-KernelName');"
-                " return name && !name.innerText.includes('No Kernel') }",
+                " return name && name.innerText.includes('Python 3') }",
                 timeout=120_000,
             )
             page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=120_000)
@@ -95,7 +102,7 @@ class Lab:
 
     def run_all(self, page, seconds=600):
         """Run All Cells of a notebook without outputs, and wait for the last of them, or for an error."""
-        from playwright.sync_api import TimeoutError
+        from playwright.sync_api import Error
 
         for attempt in range(5):  # the menu is there before its commands reach the notebook
             page.click(".lm-MenuBar-itemLabel:text-is('Run')")
@@ -106,7 +113,7 @@ class Lab:
                     timeout=10_000,
                 )
                 break
-            except TimeoutError:
+            except Error:
                 assert attempt < 4, "Run All Cells does nothing"
         page.wait_for_function(
             "() => document.querySelector('[data-mime-type=\"application/vnd.jupyter.error\"]') ||"
@@ -126,5 +133,7 @@ def complaints(page):
     texts = page.evaluate("""() => ['error', 'stderr'].flatMap(kind =>
       [...document.querySelectorAll(`[data-mime-type="application/vnd.jupyter.${kind}"]`)].map(one => one.innerText.slice(0, 300)))""")
     page.wait_for_function("() => [...document.images].every(one => one.complete)")
-    broken = page.evaluate("() => [...document.images].filter(one => !one.naturalWidth).map(one => one.alt || one.src.slice(0, 80))")
+    broken = page.evaluate(
+        "() => [...document.images].filter(one => !one.naturalWidth).map(one => one.alt || one.src.slice(0, 80))"
+    )
     return texts + broken

@@ -6,9 +6,8 @@ import sys
 import nbformat
 import pytest
 
-from kcd_teach.laboratory import INSTRUMENTS as SHOWN
 from kcd_teach.notebooks import write_page
-from tests.browser.chromium import findings, move_every_control, opened
+from tests.browser.chromium import INSTRUMENTS, findings, move_every_control, opened
 from tests.browser.lab import ROOT
 
 BOOKS = [path for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if "kcd-instrument" in path.read_text("utf-8")]
@@ -33,7 +32,7 @@ def address():
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("name", SHOWN)
+@pytest.mark.parametrize("name", INSTRUMENTS)
 def test_laboratory_follows_the_keyboard(chromium, address, name, theme):
     with opened(chromium, f"{address}#{name}", theme=theme) as page:
         page.locator(".kcd").first.wait_for()
@@ -48,7 +47,8 @@ def test_laboratory_follows_the_keyboard(chromium, address, name, theme):
 def test_laboratory_says_so_when_it_has_been_stopped(chromium):
     command = [sys.executable, "-u", "-m", "kcd_teach.cli", "app", "--no-browser"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
-        with opened(chromium, server.stdout.readline().split()[4]) as page:
+        address = server.stdout.readline().split()[4]
+        with opened(chromium, f"{address}#ratio") as page:
             page.locator(".kcd").first.wait_for()
             server.terminate()
             server.wait()
