@@ -34,8 +34,8 @@ def temperature() -> TemperatureBench:
     for _ in distill(student, dataset, recipe=Recipe(epochs=3)):
         pass
     shown = dataset.first(per_class=1)
-    says = [predict(network, dataset, shown.train_images) for network in (load_teacher(dataset), student)]
-    return TemperatureBench(shown.train_images, *says, shown.train_labels, dataset.classes)
+    taught, says = (predict(network, dataset, shown.train_images) for network in (load_teacher(dataset), student))
+    return TemperatureBench(shown.train_images, taught, says, shown.train_labels, dataset.classes)
 
 
 def knowledge_map() -> KnowledgeMap:

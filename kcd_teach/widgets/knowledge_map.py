@@ -1,9 +1,7 @@
 """The knowledge map: every training sample as a point, the teacher's amount against the student's value."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,13 +14,27 @@ from kcd_teach.figures.style import new_figure, styled
 from kcd_teach.widgets.condensation import replay
 from kcd_teach.widgets.instrument import PALETTE, Instrument, choice, levels, packed, sprites
 
-if TYPE_CHECKING:
-    from kcd_teach.lessons.measurements import Trace
-
 VALUES = ("mean so far", "this epoch")
 COLOURS = ("class", "role", "how it was learned")
 TINTS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999933", "#882255", "#44AA99", "#8C8C8C")
 """Of classes and groups, in their order; each has a shape, too, and can be shown alone."""
+
+
+class Recording(Protocol):
+    """What a student said in every epoch, as of :func:`kcd_teach.lessons.measurements.load_trace`.
+
+    Attributes:
+        entropy: float [E, N], nats, NaN where a sample was not shown.
+        said: the predicted classes, uint8 [E, N], 255 where a sample was not shown.
+        correct: bool [E, N]; raises ValueError if ``said`` was not recorded.
+    """
+
+    @property
+    def entropy(self) -> np.ndarray: ...  # noqa: D102
+    @property
+    def said(self) -> np.ndarray | None: ...  # noqa: D102
+    @property
+    def correct(self) -> np.ndarray: ...  # noqa: D102
 
 
 def ways_of_learning(correct: np.ndarray) -> dict[str, np.ndarray]:
@@ -65,7 +77,7 @@ class KnowledgeMap(Instrument):
         self,
         dataset: Dataset,
         amount: np.ndarray | Tensor,
-        trace: Trace,
+        trace: Recording,
         teacher_probabilities: np.ndarray | Tensor,
         groups: Mapping[str, np.ndarray] | None = None,
         ratio: float = 0.7,
