@@ -12,7 +12,7 @@ PYTEST := $(PY) -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadsco
 HEART  := tests/test_resuming.py tests/test_training.py tests/test_loop_oracle.py tests/condensation \
           tests/distillers/test_kd.py tests/test_views.py tests/test_batches.py
 
-.PHONY: help lab app quick test lint tour notebooks site bench studies develop lock clean
+.PHONY: help lab app quick test lint tour notebooks site browser bench studies develop lock clean
 
 help:                              ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1@\2/p' $(MAKEFILE_LIST) | while IFS=@ read -r name text; do printf '%-15s %s\n' "$$name" "$$text"; done
@@ -46,9 +46,13 @@ site: $(VENV)/.site                ## write the whole course and the reference a
 	$(PY) -m sphinx -c docs -W --keep-going -q -d build/doctrees . build/site
 	@echo "wrote build/site/index.html; a phone can read it after: $(PY) -m http.server --directory build/site"
 
+browser: $(VENV)/.test             ## the checks in a real browser alone, every notebook included (ten minutes)
+	$(PYTEST) -m "slow or not slow" tests/browser
+
 bench: $(VENV)/.test               ## measure speed (by hand; prints ratios)
 	$(PY) -m tests.benchmarks.speed
 	$(PY) -m tests.benchmarks.engine
+	$(PY) -m tests.benchmarks.browser
 
 # The studies on choosing by value, with the value measures and the altered images that their plans name.
 CHOICE := choice-2k choice-10k choice-500 choice-length choice-convnet ranking-2k wrong-labels rare-class duplicates

@@ -199,7 +199,15 @@ function instrument(build) {
   return ({ model, el }) => {
     const root = make("section", { class: "kcd", "aria-label": model.get("data").alt });
     for (const [role, tint] of Object.entries(model.get("data").palette)) root.style.setProperty(`--${role}`, tint);
+    // After a restart of the kernel nobody answers, and nothing else in the page would say so.
+    const lost = make("p", { class: "note", role: "status", hidden: true },
+      "Python does not answer. It may be busy; if the kernel was restarted, run this cell again.");
+    const asked = () => JSON.stringify(model.get("setting"));
+    let answered = asked(), patience = 0;
+    model.on("change:answer", () => { answered = asked(); lost.hidden = true; });
     const change = (values) => {
+      clearTimeout(patience);
+      patience = setTimeout(() => { lost.hidden = Boolean(model.get("data").answers) || asked() === answered; }, 3000);
       model.set("setting", { ...model.get("setting"), ...values });
       model.save_changes();
     };
@@ -215,6 +223,7 @@ function instrument(build) {
     const answer = () => answers
       ? { sprites, ...answers[JSON.stringify(Object.values(model.get("setting")))] } : model.get("answer");
     const redraw = build({ model, root, controls, change, answer });
+    root.append(lost);
     el.replaceChildren(root);
     const all = () => { shows.forEach((show) => show()); redraw(); };
     model.on("change:setting", answers ? all : () => shows.forEach((show) => show()));

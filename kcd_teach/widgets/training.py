@@ -48,11 +48,13 @@ class TrainingView(Instrument):
         self._answer()
 
     def watch(self, run: Distillation, name: str) -> Iterator[EpochReport]:
-        """Go through the epochs of a run while its curve grows, and show the picture at the first call.
+        """Go through the epochs of a run while its curve grows; shows the picture at the first call, and when a run goes on.
 
         Interrupting the kernel stops the run between two batches; watching the same run again goes on.
         """
-        if self._shown is None:
+        if self._shown is None or self._finished.get(name, {}).get(
+            run.seed
+        ):  # the cell runs again, without its picture
             self._shown = display(self, display_id=True)
         pace = Pace()
         pace(name, run)

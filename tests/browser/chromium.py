@@ -87,10 +87,8 @@ def settled(instrument):
 def move_every_control(instrument):
     """Move each control by keyboard and see that the picture follows; the names of those that were moved."""
     page, moved = instrument.page, []
-    controls = instrument.locator("input:not([disabled]), button:not([disabled])")
-    for at in range(controls.count()):
-        control = controls.nth(at)
-        if control.get_attribute("disabled") is not None:  # by a control that was moved before
+    for control in instrument.locator("input, button").element_handles():
+        if not control.evaluate("one => one.isConnected && !one.disabled"):  # others were moved before it
             continue
         slider = control.get_attribute("type") == "range"
         if not slider and control.evaluate("one => one.closest('.choice') && one.ariaPressed === 'true'"):

@@ -100,8 +100,8 @@ class Lab:
             for session in self.ask("api/sessions"):
                 self.ask(f"api/sessions/{session['id']}", "DELETE")
 
-    def run_all(self, page, seconds=600):
-        """Run All Cells of a notebook without outputs, and wait for the last of them, or for an error."""
+    def start_all(self, page):
+        """Run All Cells of a notebook without outputs."""
         from playwright.sync_api import Error
 
         for attempt in range(5):  # the menu is there before its commands reach the notebook
@@ -115,6 +115,10 @@ class Lab:
                 break
             except Error:
                 assert attempt < 4, "Run All Cells does nothing"
+
+    def run_all(self, page, seconds=600):
+        """Run All Cells of a notebook without outputs, and wait for the last of them, or for an error."""
+        self.start_all(page)
         page.wait_for_function(
             "() => document.querySelector('[data-mime-type=\"application/vnd.jupyter.error\"]') ||"
             " ![...document.querySelectorAll('.jp-InputPrompt')].some(one => /\\[[ *]\\]/.test(one.innerText))"
