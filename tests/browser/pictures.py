@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from kcd_teach.figures.picture import shrink_png
-from kcd_teach.laboratory import INSTRUMENTS
+from kcd_teach.lessons.laboratory import INSTRUMENTS
 from tests.browser.chromium import browser, opened, settled
 
 if __name__ == "__main__":
