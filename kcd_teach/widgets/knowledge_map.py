@@ -16,7 +16,6 @@ from kcd_teach.widgets.instrument import PALETTE, Instrument, choice, levels, pa
 
 VALUES = ("mean so far", "this epoch")
 COLOURS = ("class", "role", "how it was learned")
-"""Of classes and groups, in their order; each has a shape, too, and can be shown alone."""
 
 
 class Recording(Protocol):
