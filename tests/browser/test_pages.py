@@ -19,7 +19,10 @@ def test_exported_page_follows_the_keyboard_without_a_kernel(chromium, tmp_path,
     with opened(chromium, tmp_path / "page.html") as page:
         page.locator(".kcd").first.wait_for()
         for at in range(page.locator(".kcd").count()):
-            assert move_every_control(page.locator(".kcd").nth(at))
+            one = page.locator(".kcd").nth(at)
+            assert one.locator("svg, canvas").count()
+            if one.locator("input, button").count():  # the view of a training that has ended has none
+                assert move_every_control(one)
         assert findings(page) == []
 
 
