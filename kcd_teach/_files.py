@@ -177,8 +177,10 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
     try:
         with written_whole(path) as file:
             torch.save(state, file)
-    except OSError as error:
-        raise OSError(f"checkpoint {path} cannot be written ({error}); choose another file") from error
+    except (OSError, RuntimeError) as error:
+        # Where there is no room, torch fails once more at closing its archive, and says so instead.
+        reason = error.__context__ if isinstance(error.__context__, OSError) else error
+        raise OSError(f"checkpoint {path} cannot be written ({reason}); choose another file") from error
 
 
 AGAIN = "delete it to start again"
