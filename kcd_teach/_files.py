@@ -126,9 +126,11 @@ def _checksum(text: str) -> str:
 
 
 def part_of(path: Path, ending: str = "part") -> Path:
-    """The name under which this process writes a file before it is complete; leftovers of killed ones are deleted."""
+    """The name under which this process writes a file before it is complete; leftovers, its own too, are deleted."""
     sweep(path.parent, glob.escape(path.name), ending)
-    return path.with_name(f"{path.name}.{_here()}-{os.getpid()}.{ending}")
+    part = path.with_name(f"{path.name}.{_here()}-{os.getpid()}.{ending}")
+    part.unlink(missing_ok=True)
+    return part
 
 
 def sweep(folder: Path, names: str = "*", ending: str = "part") -> None:

@@ -326,7 +326,9 @@ def training(kills: int, seed: int, seconds: float, rows: tuple[str, ...] = ROWS
         for work, (plan, processes) in works.items():
 
             def run(folder: Path, plan=plan) -> str:
-                run_plan(plan, folder, quiet=True, device="cpu", announce=lambda text: None)
+                with warnings.catch_warnings():
+                    warnings.filterwarnings("error", "a checkpoint of run")  # is lost
+                    run_plan(plan, folder, quiet=True, device="cpu", announce=lambda text: None)
                 return "finished"
 
             with contextlib.redirect_stdout(io.StringIO()):
