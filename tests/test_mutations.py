@@ -212,7 +212,7 @@ TABLE_FAULTS: dict[str, tuple[str, str, str]] = {
         "interval([a - b for a, b in zip(ours.values(), plain.values())]) if paired", "table.py",
     ),
     "a variant has no plain row": ("not in OF_THE_CONDENSER)\n", "not in ())\n", "settings.py"),
-    "the normal distribution": ("stats.t.ppf(1 - 0.025 / comparisons, n - 1)", "1.96", "statistics.py"),
+    "the normal distribution": ("special.stdtrit(n - 1, 1 - 0.025 / comparisons)", "1.96", "statistics.py"),
     "the deviation of a population": ("np.std(values, ddof=1)", "np.std(values)", "statistics.py"),
     "the deviation of one run": ("max(deviation, spread) / math.sqrt(n)", "max(deviation, spread)", "statistics.py"),
     "the median": ("float(np.mean(values))", "float(np.median(values))", "statistics.py"),
