@@ -12,7 +12,6 @@ import io
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -60,7 +59,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PROCESSORS = ({}, {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"})
 """Variables under which this processor computes as it is, and as an older one."""
 
-TENSORS = {"a": torch.arange(40.0), "b": [1, "x", None]}
+TENSORS = {"a": torch.arange(6000.0), "b": [1, "x", None]}
+ARRAYS = {"a": np.arange(6000.0)}
 RECORD = {"test_accuracy": [0.25, 0.5], "train_loss": [2.0, 1.0], "seed": 0, "config": {"seed": 0}}
 RECORD = {**RECORD, "key": key_of(RECORD["config"])}
 TEACHER = {"network": "vgg8", "weights": "0" * 64, "accuracy": 0.5, "origin": "here"}
@@ -78,7 +78,7 @@ Table = dict[str, dict[str, Counter[str]]]
 
 
 def network() -> torch.nn.Module:
-    return torch.nn.Linear(3, 2).requires_grad_(False)
+    return torch.nn.Linear(60, 50).requires_grad_(False)
 
 
 def _write_text(path: Path, text: str) -> None:
@@ -125,7 +125,7 @@ KINDS: dict[str, tuple[str, Callable[[Path], None], Callable[[Path], Any]]] = {
     "checkpoint": ("x.pt", lambda path: write_state(path, TENSORS), read_state),
     "weights, safetensors": ("x.safetensors", _save, _load),
     "weights, npz": ("w.npz", _save, _load),
-    "arrays": ("x.npz", lambda path: write_npz(path, {"a": np.arange(40)}), lambda path: read_npz(path, ("a",))),
+    "arrays": ("x.npz", lambda path: write_npz(path, ARRAYS), lambda path: read_npz(path, ("a",))),
     "results": ("results.jsonl", lambda path: Store(path.parent).append(RECORD), _records),
     "plan": ("plan.json", lambda path: _write_text(path, sealed(PLAN, 1)), lambda path: find_plan(str(path))),
     "teacher": ("teacher.json", lambda path: _write_text(path, sealed(TEACHER)), read_teacher),
@@ -201,11 +201,12 @@ def damaged(kind: str, folder: Path, draw: random.Random, flips: int, truncation
     whole, right = path.read_bytes(), read(path)
     for harm, times in (("a bit flipped", flips), ("cut off", truncations)):
         for _ in range(times):
-            at = draw.randrange(len(whole))
+            near = draw.randrange(min(len(whole), 600))  # of its ends, where a file says how it is to be read
+            at = draw.choice((draw.randrange(len(whole)), near, len(whole) - 1 - near))
             flipped = whole[:at] + bytes([whole[at] ^ 1 << draw.randrange(8)]) + whole[at + 1 :]
             path.write_bytes(flipped if harm == "a bit flipped" else whole[:at])
             came = reading(path, read, right)
-            if came == "silently another value" and kind == "results" and whole[:at][-1:] in (b"\n", b""):
+            if came in BAD and (kind, harm) == ("results", "cut off") and whole[:at][-1:] in (b"\n", b""):
                 came = "fewer runs, which are repeated"  # it ends with a whole line
             yield harm, came
     for put in (
@@ -241,6 +242,8 @@ def killed(path: Path, write: Callable[[Path], None], draw: random.Random) -> st
 
 def on_a_full_disk(path: Path, write: Callable[[Path], None], draw: random.Random) -> str:
     """A file may have no more than so many bytes: the nearest thing to a full disk that every user can have."""
+
+    import resource  # which not every system has
 
     def limited() -> str:
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
@@ -323,7 +326,9 @@ def training(kills: int, seed: int, seconds: float, rows: tuple[str, ...] = ROWS
         for work, (plan, processes) in works.items():
 
             def run(folder: Path, plan=plan) -> str:
-                run_plan(plan, folder, quiet=True, device="cpu", announce=lambda text: None)
+                with warnings.catch_warnings():
+                    warnings.filterwarnings("error", "a checkpoint of run")  # is lost
+                    run_plan(plan, folder, quiet=True, device="cpu", announce=lambda text: None)
                 return "finished"
 
             with contextlib.redirect_stdout(io.StringIO()):
@@ -458,6 +463,7 @@ def files_and_inputs(flips: int, truncations: int, kills: int, examples: int, se
                     table[harm][kind][came] += 1
                 for harm, came in hindered(kind, Path(name) / "b", draw, kills):
                     table[harm][kind][came] += 1
+            print(f"{kind}: {sum(sum(kinds[kind].values()) for kinds in table.values())}", file=sys.stderr)
         table["random inputs"].update(random_inputs(examples, seed))
     finally:
         signal.signal(signal.SIGALRM, before)

@@ -1,5 +1,6 @@
 """What is refused at the door, and what a result says about where it was computed."""
 
+import json
 import os
 import zipfile
 
@@ -12,7 +13,7 @@ from kcd_teach import datasets as module
 from kcd_teach._files import in_markdown, printable
 from kcd_teach.benchmark import Scale
 from kcd_teach.condensation.value import cost_aware_score, rank
-from kcd_teach.datasets import read_npz
+from kcd_teach.datasets import find_data_file, read_npz
 from kcd_teach.distillers.crd import noise_contrast
 from kcd_teach.recipe import Engine
 from kcd_teach.views import NegativePool
@@ -99,6 +100,19 @@ def test_runs_that_are_killed_again_and_again_end_as_if_they_had_not_been():
     counted = campaign.training(kills=1, seed=1, seconds=60, rows=("KC-KD",))
     assert len(counted) == 2
     assert campaign.bad({"killed": counted}) == []
+
+
+def test_the_page_shows_the_last_campaign():
+    stored = json.loads(find_data_file("results/campaign.json").read_text())
+    table = stored["table"]
+    assert campaign.markdown(table) in (campaign.ROOT / "docs" / "promises.md").read_text(encoding="utf-8")
+    assert campaign.bad(table) == []
+    for harm, least in (("a bit flipped", 50), ("cut off", 20)):
+        assert table[harm].keys() == campaign.KINDS.keys()
+        assert all(sum(came.values()) >= least for came in table[harm].values())
+    assert (
+        sum(sum(came.values()) for harm in table if harm.startswith("killed") for came in table[harm].values()) >= 500
+    )
 
 
 def test_names_from_a_foreign_folder_are_harmless_in_a_table_and_in_a_terminal():

@@ -17,7 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from kcd_teach._checks import check_at_least
-from kcd_teach._files import damage, obstacle, part_of, reading, sealed, sweep, unsealed, writing, written_whole
+from kcd_teach._files import damage, obstacle, part_of, reading, sealed, sweep, unsealed, writing
 from kcd_teach.checkpoints import read_state
 
 Record = dict[str, Any]
@@ -200,12 +200,12 @@ class Store:
         """Keep today's checkpoint under a second name, before the next one takes its place."""
         current = self.checkpoint(key)
         part = part_of(current)
-        part.unlink(missing_ok=True)
         try:
             os.link(current, part)  # no copy: the next checkpoint is a new file
         except OSError:  # a file system without links
             shutil.copy2(current, part)
         part.replace(_previous(current))
+        part.unlink(missing_ok=True)  # a name of what has the other name already is not taken away by replacing it
 
     def restore(self, key: str) -> None:
         """See that the checkpoint of a run is readable, falling back to the previous one, or to none, with a warning.
@@ -300,18 +300,6 @@ def _end_last_line(file: io.FileIO) -> int:
         else:
             file.write(b"\n")
     return file.seek(0, os.SEEK_END)
-
-
-def seal(path: Path) -> None:
-    """Give every line of an older file of results, or a ``plan.json``, its checksum; those that have one keep it.
-
-    For stored studies, see ``python -m tests.seal_studies``.
-    """
-    indent = 1 if path.suffix == ".json" else None
-    text = path.read_text(encoding="utf-8")
-    parts = [text] if indent else text.splitlines()
-    with written_whole(path) as file:
-        file.write("".join(sealed(unsealed(part), indent) + "\n" for part in parts).encode())
 
 
 def _sweep(folder: Path, name: str) -> None:

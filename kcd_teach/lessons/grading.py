@@ -173,6 +173,8 @@ class _CannotRunError(ValueError):
 
 def _answers(path: Path, known: Mapping[str, Any]) -> list[tuple[str, str, dict[str, ast.stmt]]]:
     """Name, source and the notebook's imports, for every cell of an exercise in a notebook."""
+    if not path.is_file():
+        raise _NoNotebookError("this is not an ordinary file")
     try:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         code = [(cell.get("metadata", {}), "".join(cell["source"])) for cell in cells if cell["cell_type"] == "code"]

@@ -8,6 +8,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
+from kcd_teach._files import reading
 from kcd_teach.datasets import Dataset
 from kcd_teach.distillers.kd import kd_loss as library_kd_loss
 from kcd_teach.figures.picture import Picture
@@ -188,7 +189,7 @@ def read_picture(path: str | Path) -> Tensor:
     Returns:
         uint8 [1, 28, 28].
     """
-    with Image.open(path) as file:
+    with reading(Path(path), "a picture", "choose another file"), Image.open(path) as file:
         upright = ImageOps.exif_transpose(file).convert("RGBA")
     grey = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright).convert("L")
     pixels = np.asarray(grey)

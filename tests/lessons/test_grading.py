@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 
 import pytest
 from typer.testing import CliRunner
@@ -56,6 +57,7 @@ def test_a_class_of_learners(tmp_path):
     notebook(tmp_path / "=c.ipynb", ("soften", "def soften(:\n"), ("next_runs", "next_runs = TODO"))
     (tmp_path / "d.ipynb").write_text("not a notebook at all")
     notebook(tmp_path / "e.ipynb")
+    (os.mkfifo if hasattr(os, "mkfifo") else os.mkdir)(tmp_path / "f.ipynb")  # from which one could read for ever
     notebook(tmp_path / "all right" / ".ipynb_checkpoints" / "old.ipynb", ("soften", WRONG))
     (tmp_path / "readme.txt").write_text("nothing")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -84,6 +86,7 @@ def test_a_class_of_learners(tmp_path):
     assert "=c, soften: SyntaxError in line 1 of the cell" in lines
     assert f"not graded: {tmp_path / 'd.ipynb'}: this is not a notebook (JSONDecodeError)" in lines
     assert f"not graded: {tmp_path / 'e.ipynb'}: no cell in it is tagged as an exercise of this course" in lines
+    assert f"not graded: {tmp_path / 'f.ipynb'}: this is not an ordinary file" in lines
     assert f"wrote {tmp_path / 'grades.csv'}" in lines
 
 
