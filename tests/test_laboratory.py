@@ -87,7 +87,7 @@ def test_what_does_not_exist_is_refused(said):
 def test_every_instrument_can_be_made(name):
     title, make = laboratory.INSTRUMENTS[name]
     made = make()
-    assert type(made) is make.__annotations__["return"]
+    assert isinstance(made, make.__annotations__["return"])
     assert title
     assert made.text
 
