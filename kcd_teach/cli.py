@@ -650,7 +650,7 @@ def show_laboratory(
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
 ) -> None:
     """Show all instruments of the course on one page of this machine, for a lecture, until Ctrl-C."""
-    from kcd_teach.laboratory import serve
+    from kcd_teach.lessons.laboratory import serve
 
     try:
         serve(port, browser, typer.echo)

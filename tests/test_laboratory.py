@@ -10,8 +10,8 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from typer.testing import CliRunner
 
-from kcd_teach import laboratory
 from kcd_teach.cli import app
+from kcd_teach.lessons import laboratory
 from kcd_teach.widgets.instrument import Instrument, choice
 
 

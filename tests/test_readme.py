@@ -97,7 +97,7 @@ def test_the_lines_that_kcd_adds_are_those_of_the_loop(page):
 def test_course_table_has_question_and_minutes(path):
     question = nbformat.read(path, as_version=4).cells[0].source.splitlines()[0].removeprefix("# ")
     seconds = json.loads((ROOT / "data" / "results" / "notebooks.json").read_text())[path.stem]
-    (row,) = [line for line in README.splitlines() if f"notebooks/{path.name})" in line and line.startswith("|")]
+    (row,) = [line for line in README.splitlines() if line.startswith(f"| [{path.stem}](notebooks/{path.name})")]
     assert question in row
     stated = float(re.findall(r"([\d.]+) min", row)[0])
     assert stated == pytest.approx(seconds / 60, abs=0.3)

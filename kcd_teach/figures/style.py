@@ -30,6 +30,9 @@ ROLES = {
     "dropped": Role("#8C8C8C", "X", ":", "..."),
 }
 
+TINTS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999933", "#882255", "#44AA99", "#8C8C8C")
+"""Of ten kinds of samples, such as classes, which differ by a sign as well; from the palettes of Wong and of Tol."""
+
 VALUE_MAP = "cividis"
 """Colour map of scores: from dark (low) to yellow (high), readable without colour vision."""
 

@@ -10,14 +10,12 @@ from torch import Tensor
 
 from kcd_teach.condensation import ROLES, Condenser
 from kcd_teach.datasets import Dataset
-from kcd_teach.figures.style import new_figure, styled
+from kcd_teach.figures.style import TINTS, new_figure, styled
 from kcd_teach.widgets.condensation import replay
 from kcd_teach.widgets.instrument import PALETTE, Instrument, choice, levels, packed, sprites
 
 VALUES = ("mean so far", "this epoch")
 COLOURS = ("class", "role", "how it was learned")
-TINTS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999933", "#882255", "#44AA99", "#8C8C8C")
-"""Of classes and groups, in their order; each has a shape, too, and can be shown alone."""
 
 
 class Recording(Protocol):

@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from kcd_teach.laboratory import INSTRUMENTS as SHOWN
+from kcd_teach.lessons.laboratory import INSTRUMENTS as SHOWN
 
-INSTRUMENTS = {name: f"from kcd_teach.laboratory import INSTRUMENTS\nINSTRUMENTS[{name!r}][1]()" for name in SHOWN}
+INSTRUMENTS = {
+    name: f"from kcd_teach.lessons.laboratory import INSTRUMENTS\nINSTRUMENTS[{name!r}][1]()" for name in SHOWN
+}
 """Name -> the cell that shows it: all that is tested with one instrument is tested with every one of the laboratory."""
 
 NEEDS = "the checks in a browser need Playwright and Chromium: pip install -e '.[browser]' and apt-get install chromium"

@@ -1,29 +1,23 @@
-"""Take the README's pictures of the instruments anew: ``python -m tests.browser.pictures``."""
+"""Take the pictures of the instruments that the README shows; run by hand after a change of how they look:
 
-import io
-import subprocess
+python -m tests.browser.pictures docs/static
+"""
+
 import sys
+import tempfile
+from pathlib import Path
 
-from PIL import Image
-
-from tests.browser.chromium import INSTRUMENTS, browser, opened, settled
-from tests.browser.lab import ROOT
-
-
-def main() -> None:
-    command = [sys.executable, "-u", "-m", "kcd_teach.cli", "app", "--no-browser"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server, browser() as chromium:
-        address = server.stdout.readline().split()[4]
-        for name in INSTRUMENTS:
-            with opened(chromium, f"{address}#{name}", width=900, height=900) as page:
-                page.locator(".kcd").wait_for()
-                settled(page.locator(".kcd"))
-                taken = Image.open(io.BytesIO(page.locator(".kcd").screenshot()))
-                taken.convert("P", palette=Image.Palette.ADAPTIVE).save(
-                    ROOT / "docs" / "static" / f"{name}.png", optimize=True
-                )
-        server.terminate()
-
+from kcd_teach.figures.picture import shrink_png
+from kcd_teach.lessons.laboratory import INSTRUMENTS
+from tests.browser.chromium import browser, opened, settled
 
 if __name__ == "__main__":
-    main()
+    folder = Path(sys.argv[1])
+    with browser() as chromium, tempfile.TemporaryDirectory() as place:
+        for name, (_, make) in INSTRUMENTS.items():
+            file = Path(place) / f"{name}.html"
+            file.write_text(f"<html><body>{make().standalone()}</body></html>", encoding="utf-8")
+            with opened(chromium, file, width=900, height=620) as page:
+                shown = page.locator(".kcd").first
+                settled(shown)
+                (folder / f"{name}.png").write_bytes(shrink_png(shown.screenshot()))
