@@ -89,7 +89,7 @@ $(VENV)/.lab: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 	$(PY) -m pip install --quiet --editable '.[test]'
-	@touch $@ $(VENV)/.lab
+	@touch $@ $(VENV)/.site $(VENV)/.lab
 
 $(VENV)/.site: pyproject.toml | $(VENV)/bin/python
 	$(PY) -m pip install --quiet --editable '.[site]'

@@ -13,6 +13,8 @@ from urllib.parse import unquote, urlsplit
 import nbformat
 import pytest
 
+from tests.browser.chromium import findings, move_every_control, opened
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 SOURCES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/*.rst"), *ROOT.glob("notebooks/*.ipynb"),
            *ROOT.glob("notebooks/*.md")]  # fmt: skip
@@ -127,6 +129,17 @@ def test_notebooks_are_shown_with_what_works_without_a_kernel(site, book):
     assert "widget-view" not in text
     assert "0%|" not in text, "a progress bar that nobody moves"
     assert "$" not in re.sub(r"<(script|pre|code)\b.*?</\1>", "", text, flags=re.S), "a formula that was not drawn"
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_instruments_follow_the_keyboard_and_fit_a_phone(chromium, site, width, theme):
+    with opened(chromium, site / "notebooks" / "05_summary_condensation.html", width=width, theme=theme) as page:
+        one = page.locator(".kcd").first
+        one.wait_for()
+        assert move_every_control(one)
+        assert findings(page) == []
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= width
 
 
 def test_formulas_are_drawn_by_the_browser_itself(site):
