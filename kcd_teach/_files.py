@@ -126,9 +126,11 @@ def _checksum(text: str) -> str:
 
 
 def part_of(path: Path, ending: str = "part") -> Path:
-    """The name under which this process writes a file before it is complete; leftovers of killed ones are deleted."""
+    """The name under which this process writes a file before it is complete; leftovers, its own too, are deleted."""
     sweep(path.parent, glob.escape(path.name), ending)
-    return path.with_name(f"{path.name}.{_here()}-{os.getpid()}.{ending}")
+    part = path.with_name(f"{path.name}.{_here()}-{os.getpid()}.{ending}")
+    part.unlink(missing_ok=True)
+    return part
 
 
 def sweep(folder: Path, names: str = "*", ending: str = "part") -> None:
@@ -177,8 +179,10 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
     try:
         with written_whole(path) as file:
             torch.save(state, file)
-    except OSError as error:
-        raise OSError(f"checkpoint {path} cannot be written ({error}); choose another file") from error
+    except (OSError, RuntimeError) as error:
+        # Where there is no room, torch fails once more at closing its archive, and says so instead.
+        reason = error.__context__ if isinstance(error.__context__, OSError) else error
+        raise OSError(f"checkpoint {path} cannot be written ({reason}); choose another file") from error
 
 
 AGAIN = "delete it to start again"

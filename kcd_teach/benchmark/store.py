@@ -200,12 +200,12 @@ class Store:
         """Keep today's checkpoint under a second name, before the next one takes its place."""
         current = self.checkpoint(key)
         part = part_of(current)
-        part.unlink(missing_ok=True)
         try:
             os.link(current, part)  # no copy: the next checkpoint is a new file
         except OSError:  # a file system without links
             shutil.copy2(current, part)
         part.replace(_previous(current))
+        part.unlink(missing_ok=True)  # a name of what has the other name already is not taken away by replacing it
 
     def restore(self, key: str) -> None:
         """See that the checkpoint of a run is readable, falling back to the previous one, or to none, with a warning.

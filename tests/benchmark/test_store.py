@@ -5,10 +5,11 @@ import json
 import os
 
 import pytest
+import torch
 
 from kcd_teach.benchmark import Store
 from kcd_teach.benchmark.store import FOLDERS, key_of
-from kcd_teach.checkpoints import write_state
+from kcd_teach.checkpoints import read_state, write_state
 
 CONFIG = {"seed": 0}
 KEY = key_of(CONFIG)
@@ -97,6 +98,25 @@ def test_what_was_left_between_storing_and_discarding_is_deleted_later(tmp_path)
     store.tidy(store.records())
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["other.previous.pt", "other.pt"]
     assert sorted(path.name for path in (tmp_path / "locks").iterdir()) == ["other.lock", "results.lock"]
+
+
+def test_a_checkpoint_that_fails_after_a_run_went_on_costs_neither_of_those_before(tmp_path, monkeypatch):
+    """Whoever goes on keeps what is kept already: two names of one file, and neither may be written into."""
+    store = Store(tmp_path)
+    write_state(store.checkpoint("a"), {"epoch": 1})
+    for _ in range(2):
+        store.keep_previous("a")
+    files = sorted((tmp_path / "checkpoints").iterdir())
+    assert [path.name for path in files] == ["a.previous.pt", "a.pt"]
+
+    def full(state, file):
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match=r"checkpoint .*a\.pt cannot be written"):
+        write_state(store.checkpoint("a"), {"epoch": 2})
+    assert [read_state(path) for path in files] == [{"epoch": 1}] * 2
 
 
 def test_what_killed_processes_left_half_written_is_deleted_by_whoever_writes_next(tmp_path):
