@@ -43,7 +43,7 @@ notebooks: $(VENV)/.test           ## run all notebooks and store their outputs
 	$(PY) -m kcd_teach.notebooks figures notebooks/*.ipynb
 
 site: $(VENV)/.site                ## write the whole course and the reference as a static site, build/site/index.html
-	$(PY) -m sphinx -c docs -W --keep-going -q -d build/doctrees . build/site
+	$(PY) -m sphinx -c docs -E -W --keep-going -q -d build/doctrees . build/site
 	@echo "wrote build/site/index.html; a phone can read it after: $(PY) -m http.server --directory build/site"
 
 browser: $(VENV)/.test             ## the checks in a real browser alone, every notebook included (ten minutes)

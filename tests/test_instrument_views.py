@@ -1,10 +1,8 @@
 """The instruments that show recorded numbers: driven from Python, and their form for pages without a kernel."""
 
 import base64
-import gzip
 import io
 import json
-import re
 
 import numpy as np
 import pytest
@@ -19,6 +17,7 @@ from kcd_teach.lessons.measurements import Trace
 from kcd_teach.widgets import KnowledgeMap, LoopPlayer, TemperatureBench
 from kcd_teach.widgets.instrument import Instrument
 from kcd_teach.widgets.knowledge_map import ways_of_learning
+from tests.pages import content_of
 
 
 def numbers(seed: int, *shape: int) -> torch.Tensor:
@@ -38,8 +37,7 @@ def unpacked(array: dict) -> np.ndarray:
 
 def stored(instrument: Instrument) -> dict:
     """What a page without a kernel holds."""
-    (content,) = re.findall(r'standalone\("[^"]+", .*, "([^"]+)"\);', instrument.standalone())
-    return json.loads(gzip.decompress(base64.b64decode(content)))
+    return content_of(instrument.standalone())["state"]
 
 
 def bench(channels: int = 1, side: int = 8, classes: int = 4) -> TemperatureBench:

@@ -1,11 +1,8 @@
 """The frame of the instruments, and the condensation explorer: what the browser is given to draw."""
 
-import base64
-import gzip
 import html
 import io
 import json
-import re
 
 import numpy as np
 import pytest
@@ -16,6 +13,7 @@ from kcd_teach.condensation import DROPPED, MIXED
 from kcd_teach.widgets import CondensationExplorer, TrainingView
 from kcd_teach.widgets.condensation import FEWEST, Source
 from kcd_teach.widgets.instrument import packed, sprites
+from tests.pages import content_of
 from tests.tiny import tiny_dataset, tiny_run
 
 EPOCHS = 24
@@ -139,13 +137,6 @@ def test_an_error_in_a_callback_is_shown_and_raised():
     assert explorer.text.startswith("KeyError")
 
 
-def content_of(page: str) -> dict:
-    """What the script of a page unpacks."""
-    return json.loads(
-        gzip.decompress(base64.b64decode(re.search(r'standalone\(.*, "([A-Za-z0-9+/=]+)"\);</script>', page)[1]))
-    )
-
-
 def test_a_page_without_a_kernel_holds_the_answers_that_the_kernel_gives():
     explorer = an_explorer()
     bundle, _ = explorer._repr_mimebundle_()
@@ -153,7 +144,7 @@ def test_a_page_without_a_kernel_holds_the_answers_that_the_kernel_gives():
     assert "application/vnd.jupyter.widget-view+json" in bundle
     page = bundle["text/html"]
     assert f'<img alt="{html.escape(explorer.alt)}"' in page
-    content = content_of(page)
+    content = content_of(page)["state"]
     assert len(content["answers"]) == 2 * len(explorer.RATIOS)
     for ratio, preset in ((70, "paper"), (10, "released")):
         key = json.dumps(["few", preset, ratio, 6, 0.03, 30], separators=(",", ":"))
@@ -199,4 +190,6 @@ def test_the_view_of_training_grows_with_the_run_and_goes_on_after_an_interrupt(
     assert (row["name"], row["role"], view.answer["epochs"]) == ("KC-KD", "kept", 4)
     assert row["done"] == [pytest.approx(expected, abs=0.01)]
     assert view.text == f"KC-KD: epoch 4 of 4, {expected[-1]:.1f} %."
-    assert content_of(view.standalone())["answers"]["[]"] == {n: v for n, v in view.answer.items() if n != "sprites"}
+    assert content_of(view.standalone())["state"]["answers"]["[]"] == {
+        n: v for n, v in view.answer.items() if n != "sprites"
+    }

@@ -7,8 +7,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from kcd_teach import widgets
 from kcd_teach.lessons import Exercise, Judgement
+from kcd_teach.widgets.instrument import Instrument, module
 from tests.lessons.course import LESSONS
+from tests.pages import content_of
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 BOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -93,6 +96,16 @@ def test_pictures_have_alternative_text_and_a_reading(path):
         assert len(alt[1].split()) >= 5
     readings = [data for data in pictures if "Reading:" in data["text/plain"]]
     assert len(readings) >= 3
+
+
+@each
+def test_instruments_are_stored_with_the_script_of_today(path):
+    today = {module(getattr(widgets, name).drawing) for name in widgets.__all__}
+    pages = [output.data["text/html"] for output in outputs(path) if "text/html" in output.get("data", {})]
+    stored = [content_of(page) for page in pages if "kcd-instrument" in page]
+    assert all(content["script"] in today and content["css"] == Instrument._css for content in stored), (
+        "run the notebook again: python -m kcd_teach.notebooks execute"
+    )
 
 
 @each

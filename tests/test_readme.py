@@ -58,6 +58,7 @@ def test_the_verdict_is_that_of_the_stored_studies():
         assert does_choosing_help.found(gaps, comparisons=8)["KC-KD 30% − random 30%"], (
             "the text says that both stand out"
         )
+    assert interval(does_choosing_help.Study("choice-500").gap("KC-KD 30%", "random 30%")).half_width > 2
     own, others = "entropy 30%", "another student, fixed 30%"
     assert interval(does_choosing_help.Study("ranking-2k").gap(own, others)).covers_zero
     by_class = does_choosing_help.Study("choice-2k").class_gaps("KC-KD 30%", "random 30%").mean(axis=0)

@@ -1,7 +1,7 @@
 // @ts-check
 // The condensation explorer. Python sends, for a setting: counts, cost, events with their rankings, classes and samples.
 
-const WIDE = 340, HIGH = 190, LEFT = 40, BOTTOM = 30;
+const WIDE = 340, HIGH = 176, LEFT = 40, BOTTOM = 30;
 
 /** Position of a share of the width or the height of a plot, both 0 to 1. */
 const across = (share) => LEFT + share * (WIDE - LEFT - 8);
@@ -69,18 +69,18 @@ function drawMeasured(families, answer, pinned, usual) {
   const mark = (cost, style) => plotted.append(svg("path", { class: style, d: `M${x(cost)} ${up(0)}V${up(1)}` }));
   mark(answer.cost, "curve");
   if (pinned) mark(pinned.cost, "ghost");
-  // Intervals at one cost stand side by side; the name is at the cheapest point of a family.
-  const looks = { "labels alone": ["var(--ink)", 3, 0, "end", 4], KD: ["var(--faint)", 3, 4, "end", -8],
-    "random subset": ["var(--dropped)", 4, 2, "start", 17], "KC-KD": ["var(--kept)", 4, -2, "start", -9] };
-  for (const [family, [tint, size, aside, anchor, below]] of Object.entries(looks)) {
+  // Intervals at one cost stand side by side; the name of a family is at its cheapest point, on the side that is free.
+  const looks = { "labels alone": ["labels alone", "var(--ink)", 3, 0, -8, 4], KD: ["KD, fewer epochs", "var(--faint)", 3, 4, 8, 14],
+    "random subset": ["random", "var(--dropped)", 4, 2, -8, 4], "KC-KD": ["KC-KD", "var(--kept)", 4, -2, -8, 4] };
+  for (const [family, [name, tint, size, aside, beside, below]] of Object.entries(looks)) {
     const points = families[family] ?? [];
     if (points.length > 1) plotted.append(svg("path", { fill: "none", stroke: tint, "stroke-width": 1.5,
       d: `M${points.map(([cost, mean]) => `${x(cost) + aside} ${y(mean)}`).join("L")}` }));
     for (const [cost, mean, half] of points) plotted.append(
       svg("path", { stroke: tint, "stroke-width": 2, d: `M${x(cost) + aside} ${y(mean - half)}V${y(mean + half)}` }),
       svg("circle", { cx: x(cost) + aside, cy: y(mean), r: usual && isAt(cost, answer) && cost < 100 ? size + 3 : size, fill: tint, stroke: "var(--ground)" }));
-    const [cost, mean] = points[anchor === "end" ? points.length - 1 : 0] ?? [];
-    if (points.length) plotted.append(svg("text", { x: x(cost) + (anchor === "end" ? -8 : 9), y: y(mean) + below, "text-anchor": anchor }, family));
+    for (const [cost, mean] of points.slice(0, 1))
+      plotted.append(svg("text", { x: x(cost) + aside + beside, y: y(mean) + below, "text-anchor": beside < 0 ? "end" : "start" }, name));
   }
   return plotted;
 }
@@ -117,7 +117,7 @@ const drawing = { render: instrument(({ model, root, controls, change }) => {
     pairs = panel("Before and after blending");
   const note = make("p", { class: "note" });
   const key = (role, text) => make("span", { class: "key", style: `--tint: var(--${role})` }, text);
-  who.all.append(make("p", { class: "note keys" }, key("kept", "kept"), key("mixed", "kept and blended"), key("dropped", "dropped")));
+  who.all.append(make("p", { class: "note legend" }, key("kept", "kept"), key("mixed", "kept and blended"), key("dropped", "dropped")));
   results.all.append(note);
   const scrub = make("input", { type: "range", min: 0, step: 1, "aria-label": "event", input: () => { at = Number(scrub.value); redraw(); } });
   const scrubbed = make("output");
@@ -130,10 +130,10 @@ const drawing = { render: instrument(({ model, root, controls, change }) => {
     change(Object.fromEntries(model.get("data").controls.map((control) => [control.name, control.value]))); } }, "reset");
   const state = make("p", { class: "state", role: "status" });
   root.append(
-    make("div", { class: "bar" }, controls.images, controls.preset, controls.ratio, pin, reset),
+    make("div", { class: "bar" }, controls.images, controls.preset, controls.ratio, pin),
     make("div", { class: "panels" }, schedule.all, ranking.all, results.all, who.all, cut.all, pairs.all),
     state,
-    make("div", { class: "bar more" }, controls.stages, controls.exponent, controls.mixing,
+    make("div", { class: "bar more" }, controls.stages, controls.exponent, controls.mixing, reset,
       make("span", { class: "note" }, "A thought experiment: recorded entropies are replayed, and no student is trained.")));
 
   /** What is compared, without its pictures. */
@@ -180,7 +180,7 @@ const drawing = { render: instrument(({ model, root, controls, change }) => {
       const boxes = [tile("mixed", `boundary sample ${one}`), tile("dropped", `partner ${partner}`), tile("mixed", "their mixture")];
       wanted.push(() => { tiles.paint(boxes[0], one); tiles.paint(boxes[1], partner); tiles.paint(boxes[2], one); tiles.paint(boxes[2], partner, share); });
       return make("div", { class: "pair" }, ...boxes, make("span", { class: "note" }, `${Math.round(100 * share)} %`));
-    })), make("p", { class: "note" }, "From top to bottom: a boundary sample, its partner, and their mixture with the partner's share."));
+    })), make("p", { class: "note" }, "A boundary sample, its partner, their mixture; and the partner's share."));
     const sheet = model.get("answer").sprites;
     if (sheet !== tiles.loaded && !(await tiles.load(sheet))) return;
     tiles.loaded = sheet;

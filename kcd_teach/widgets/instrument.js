@@ -99,13 +99,14 @@ function tile(role, name) {
  * @returns {{element: HTMLElement, show: () => void}} */
 function controlFor(control, read, write) {
   const unit = control.unit ? ` ${control.unit}` : "";
-  const offered = control.offered ?? control.options;
+  const alone = control.offered && control.offered.length < 2; // a page without a kernel holds this value only
+  const offered = alone ? control.options : control.offered ?? control.options;
   if (typeof control.options[0] === "number") {
     const shown = make("output");
     const slider = make("input", {
       type: "range", min: 0, max: offered.length - 1, step: 1, "aria-label": control.label,
-      disabled: offered.length < 2, input: () => write(offered[Number(slider.value)]),
-      title: offered.length < 2 ? "needs a running notebook" : undefined,
+      disabled: alone || offered.length < 2, input: () => write(offered[Number(slider.value)]),
+      title: alone ? "needs a running notebook" : undefined,
     });
     const show = () => {
       slider.value = String(Math.max(offered.indexOf(read()), 0));
@@ -115,7 +116,7 @@ function controlFor(control, read, write) {
     return { element: make("label", { class: `slider ${control.name}` }, make("span", {}, control.label), slider, shown), show };
   }
   const buttons = offered.map((option) =>
-    make("button", { type: "button", "aria-pressed": "false", click: () => write(option) }, String(option)));
+    make("button", { type: "button", "aria-pressed": "false", disabled: alone, click: () => write(option) }, String(option)));
   const group = make("div", { role: "group", "aria-label": control.label, class: "choice" },
     make("span", {}, control.label), ...buttons);
   return { element: group, show: () => buttons.forEach((button, at) =>
@@ -258,10 +259,9 @@ class Page {
   }
 }
 
-/** Bring an instrument to life in a page. @param {string} name of its element @param {string} css @param {string} content */
-async function standalone(name, css, content) {
-  const unzipped = new Blob([bytesOf(content)]).stream().pipeThrough(new DecompressionStream("gzip"));
-  const state = await new Response(unzipped).json();
+/** Bring an instrument to life in a page that holds its numbers. @param {string} name of its element @param {string} css
+ * @param {any} state */
+export function standalone(name, css, state) {
   const el = document.getElementById(name);
   if (!el) return;
   drawing.render({ model: new Page(state), el });

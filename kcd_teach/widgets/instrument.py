@@ -31,6 +31,15 @@ from kcd_teach.figures.style import colour
 FOLDER = Path(__file__).parent
 PALETTE = {role: colour(role) for role in (*ROLES, "student")}
 
+LOADER = """
+const packed = Uint8Array.from(atob("%(content)s"), (letter) => letter.charCodeAt(0));
+const unzipped = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+const { script, css, state } = await new Response(unzipped).json();
+const address = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
+(await import(address)).standalone("%(name)s", css, state);
+"""
+"""What a page without a kernel runs: it unpacks the module of an instrument with its numbers, and starts it."""
+
 
 def choice(name: str, label: str, options: Sequence[Any], value: Any, unit: str = "") -> dict[str, Any]:
     """A control with a few values, as the browser wants it described."""
@@ -183,19 +192,16 @@ class Instrument(anywidget.AnyWidget):
         answers = self.stored_answers()
         shown = sprites(*self.tiles(self._start, answers.values()), lossy=True)
         state = {"data": self.stored_data(), "setting": self._start, "answers": answers, "sprites": shown}
-        raw = json.dumps(state, default=as_text, separators=(",", ":"), allow_nan=False).encode()
+        whole = {"script": module(self.drawing), "css": self._css, "state": state}
+        raw = json.dumps(whole, default=as_text, separators=(",", ":"), allow_nan=False).encode()
         # Without a time in its header the file is the same whenever it is made.
         content = base64.b64encode(gzip.compress(raw, mtime=0)).decode()
         name = f"kcd-{hashlib.sha256(raw).hexdigest()[:12]}"
         png = base64.b64encode(to_png(self.still())).decode()
-        script = (
-            f"{module(self.drawing)}\nstandalone({json.dumps(name)}, {json.dumps(self._css)}, {json.dumps(content)});"
-        )
-        script = script.replace("</", "<\\/")  # or it would end there
         return (
             f'<div id="{name}" class="kcd-instrument"><img alt="{html.escape(self.alt)}" style="max-width:100%" '
             f'src="data:image/png;base64,{png}"><p>{html.escape(self.text)}</p></div>'
-            f'<script type="module">{script}</script>'
+            f'<script type="module">{LOADER % {"name": name, "content": content}}</script>'
         )
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:

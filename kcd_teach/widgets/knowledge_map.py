@@ -1,6 +1,6 @@
 """The knowledge map: every training sample as a point, the teacher's amount against the student's value."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sized
 from typing import Any, Protocol
 
 import numpy as np
@@ -85,14 +85,7 @@ class KnowledgeMap(Instrument):
         amount, probabilities = np.asarray(amount, dtype=float), torch.as_tensor(teacher_probabilities)
         correct = trace.correct
         epochs, n = trace.entropy.shape
-        sizes = {
-            "dataset": len(dataset.train_images),
-            "amount": len(amount),
-            "teacher_probabilities": len(probabilities),
-        }
-        for name, size in sizes.items():
-            if size != n:
-                raise ValueError(f"{name} holds {size:,} samples, and the recording {n:,}")
+        _check_sizes(n, dataset=dataset.train_images, amount=amount, teacher_probabilities=probabilities)
         self._images, self._labels = dataset.train_images.cpu(), dataset.train_labels.cpu().numpy()
         self._amount, self._entropy = amount, _last_recorded(trace.entropy)
         self._mean = np.cumsum(self._entropy, axis=0, dtype=float) / np.arange(1, epochs + 1)[:, None]
@@ -109,17 +102,7 @@ class KnowledgeMap(Instrument):
         }
         self._page_ids = self._spread_by_class(min(on_page, n))
         self._top = float(max(np.log(len(dataset.classes)), self._entropy.max()))
-        share, best = probabilities.topk(min(3, probabilities.shape[1]), dim=1)
-        self._points = {
-            "across": (amount - amount.min()) / (np.ptp(amount) or 1),
-            "mean": self._mean / self._top,
-            "now": self._entropy / self._top,
-            "said": np.asarray(trace.said),
-            "label": self._labels.astype(np.uint8),
-            "best": best.cpu().numpy().astype(np.uint8),
-            "share": share.cpu().numpy(),
-            **{f"kind{i}": codes.astype(np.uint8) for i, (_, codes, _) in enumerate(self._kinds.values())},
-        }
+        self._points = self._prepared(probabilities, np.asarray(trace.said))
         controls = [
             choice("epoch", "epoch", range(1, epochs + 1), epochs),
             choice("value", "value", VALUES, VALUES[0]),
@@ -135,6 +118,20 @@ class KnowledgeMap(Instrument):
             note="",
         )
         self.on_msg(self._send_pictures)
+
+    def _prepared(self, probabilities: Tensor, said: np.ndarray) -> dict[str, np.ndarray]:
+        """What the browser draws of every sample: places as shares of the axes, classes, and the teacher's three best."""
+        share, best = probabilities.topk(min(3, probabilities.shape[1]), dim=1)
+        return {
+            "across": (self._amount - self._amount.min()) / (np.ptp(self._amount) or 1),
+            "mean": self._mean / self._top,
+            "now": self._entropy / self._top,
+            "said": said,
+            "label": self._labels.astype(np.uint8),
+            "best": best.cpu().numpy().astype(np.uint8),
+            "share": share.cpu().numpy(),
+            **{f"kind{i}": codes.astype(np.uint8) for i, (_, codes, _) in enumerate(self._kinds.values())},
+        }
 
     def _arrays(self, ids: np.ndarray, coarse: bool = False) -> dict[str, Any]:
         """All that the browser needs of some samples; what is recorded by epoch has them along the second axis."""
@@ -228,3 +225,10 @@ def _round_numbers(values: np.ndarray) -> list[float]:
     return [
         round(float(at * steps), 6) for at in range(int(np.ceil(values.min() / steps)), int(values.max() / steps) + 1)
     ]
+
+
+def _check_sizes(n: int, **given: Sized) -> None:
+    """Raise ValueError for what does not hold as many samples as the recording, ``n``."""
+    for name, samples in given.items():
+        if len(samples) != n:
+            raise ValueError(f"{name} holds {len(samples):,} samples, and the recording {n:,}")

@@ -16,7 +16,7 @@ INSTRUMENTS = {
 
 NEEDS = "the checks in a browser need Playwright and Chromium: pip install -e '.[browser]' and apt-get install chromium"
 QUIET = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync",
-         "--disable-component-update", "--disable-quic"]  # fmt: skip
+         "--disable-component-update", "--disable-quic", "--disable-dev-shm-usage"]  # fmt: skip
 
 
 @functools.cache
@@ -27,15 +27,25 @@ def executable():
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
+class Browser:
+    """A headless Chromium; one that has crashed fails the test that saw it, and not those after it."""
+
+    def __init__(self, playwright):
+        self.playwright, self.process = playwright, None
+
+    def new_page(self, **settings):
+        if self.process is None or not self.process.is_connected():
+            self.process = self.playwright.chromium.launch(executable_path=executable(), args=QUIET)
+        return self.process.new_page(**settings)
+
+
 @contextmanager
 def browser():
-    """A headless Chromium."""
+    """A headless Chromium, closed in the end."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=executable(), args=QUIET)
-        yield chromium
-        chromium.close()
+        yield Browser(playwright)
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """In a real JupyterLab every notebook runs, and instruments follow the keyboard, are pinned, and outlive their kernel."""
 
+import re
+
 import pytest
 
 from tests.browser.chromium import INSTRUMENTS, findings, move_every_control, seen, settled, wait_for_change
@@ -115,7 +117,7 @@ from kcd_teach import Recipe, create_model, distill, load_dataset
 from kcd_teach.widgets import TrainingView
 
 dataset = load_dataset("fashion-mnist-mini").first(per_class=100)
-run = distill(create_model("mini_resnet8", num_classes=10, in_channels=1, seed=0), dataset, recipe=Recipe(epochs=8))
+run = distill(create_model("mini_resnet8", num_classes=10, in_channels=1, seed=0), dataset, recipe=Recipe(epochs=20))
 view = TrainingView()
 """
     watch = 'for _ in view.watch(run, "labels alone"):\n    pass\nprint("done after", run.epoch)'
@@ -123,12 +125,12 @@ view = TrainingView()
     with lab.open("training") as page:
         lab.start_all(page)
         state = page.locator(".kcd .state")
-        state.get_by_text("epoch 2 of 8").wait_for()
+        state.get_by_text(re.compile(r"epoch \d+ of 20")).wait_for()
         page.get_by_role("button", name="Interrupt the kernel").first.click()
         state.get_by_text("goes on from there").first.wait_for()
         page.get_by_text("KeyboardInterrupt").first.wait_for()
         page.wait_for_timeout(1500)  # what is asked at once is dropped with the rest of Run All Cells
         page.locator(".jp-CodeCell .cm-content").nth(1).click()
         page.keyboard.press("Control+Enter")
-        page.get_by_text("done after 8").wait_for()
-        state.get_by_text("epoch 8 of 8").wait_for()
+        page.get_by_text("done after 20").wait_for()
+        state.get_by_text("epoch 20 of 20").wait_for()
