@@ -33,6 +33,7 @@ import hypothesis
 import numpy as np
 import torch
 from hypothesis import strategies as st
+from tqdm.auto import tqdm
 
 from kcd_teach import Condenser, Recipe
 from kcd_teach._files import sealed, write_state, written_whole
@@ -172,6 +173,7 @@ class Child:
         self._pipe, theirs = os.pipe()
         self._process = os.fork()
         if self._process == 0:
+            tqdm.set_lock(threading.RLock())  # that of its parent is shared, and who is killed never gives it back
             try:
                 os.write(theirs, act().encode())
             except BaseException as error:
@@ -493,11 +495,11 @@ def bad(table: Table) -> list[tuple[str, str, str]]:
 
 def markdown(table: Table) -> str:
     """A row for every harm."""
-    lines = ["| what was done | to | how often | what came of it |", "| --- | --- | --- | --- |"]
+    lines = ["| what was done | to how many kinds | how often | what came of it |", "| --- | --- | --- | --- |"]
     for harm, kinds in table.items():
         came: Counter[str] = sum((Counter(counts) for counts in kinds.values()), Counter())
         said = ", ".join(f"{count:,} {what}" for what, count in came.most_common())
-        lines.append(f"| {harm} | {len(kinds)} kinds | {came.total():,} | {said} |")
+        lines.append(f"| {harm} | {len(kinds)} | {came.total():,} | {said} |")
     return "\n".join(lines)
 
 

@@ -7,12 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kcd_teach._checks import check_at_least, check_between, check_choice, check_truth
+from kcd_teach._checks import check_at_least, check_at_most, check_between, check_choice, check_truth
 from kcd_teach.condensation import schedule, summary
 from kcd_teach.condensation.summary import Mixture
 from kcd_teach.condensation.value import ValueMeasure, ValueRecord, cost_aware_score, find_value, rank
 
 PRESETS = ("paper", "released")
+MOST_VALUES = 2**30
+"""Values that a history may hold, 4 GiB."""
 
 
 class Condenser:
@@ -101,6 +103,8 @@ class Condenser:
         )
         self.active, self.mixture = torch.arange(num_samples), Mixture()
         self.stage, self.epoch, self.kept = 0, 0, [self.active]
+        if history:
+            check_at_most("epochs x num_samples with history=True", epochs * num_samples, MOST_VALUES)
         self.history = torch.full((epochs, num_samples), torch.nan) if history else None
         self._record = ValueRecord(num_samples)
         self._pending: list[tuple[Tensor, Tensor]] = []  # ids and values that are not in the record yet
