@@ -489,7 +489,7 @@ def side_by_side(
     """
     names = list(dict.fromkeys(name for gaps in panels.values() for name in gaps))
     figure, axes = new_figure(
-        4.2 + 2.9 * len(panels), 1.5 + 0.42 * len(names), 1, len(panels), sharex=True, sharey=True
+        2.8 + 2.3 * len(panels), 1.5 + 0.42 * len(names), 1, len(panels), sharex=True, sharey=True
     )
     headline(figure, title)
     for panel, (study, gaps) in zip(axes, panels.items(), strict=True):
