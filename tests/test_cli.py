@@ -189,7 +189,7 @@ def test_a_folder_goes_on_with_its_plan(tmp_path):
         assert (tmp_path / "results.jsonl").read_bytes() == results
     assert "for 176 runs and" in call("doctor", "--pair", "all", "--row", "all", "--seeds", 1, *folder)
     said = call("doctor", *folder)
-    assert "for 4 runs and 1 teachers" in said
+    assert "for 4 runs and 1 teacher from" in said
     assert "5 classes" in said
 
 

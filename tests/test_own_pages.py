@@ -1,5 +1,6 @@
 """The pages about one's own images, networks and loop, and about using a student: every section runs as a file, in few processes."""
 
+import json
 import os
 import re
 import shlex
@@ -50,14 +51,21 @@ def test_sections_run(tmp_path):
         pytest.skip(f"all others ran; what these need is not installed: {', '.join(left_out)}")
 
 
-def test_the_file_of_ones_own_things_and_its_commands(tmp_path):
-    """Every line of the page is run as it stands, but with a single seed and epoch."""
-    text = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+def lesson() -> str:
+    """The text of notebook 06."""
+    cells = json.loads((ROOT / "notebooks" / "06_does_choosing_help.ipynb").read_text(encoding="utf-8"))["cells"]
+    return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+
+
+@pytest.mark.parametrize("page", ["methods.md", "notebook 06"])
+def test_the_file_of_ones_own_things_and_its_commands(tmp_path, page):
+    """Every command is run as it stands, but with a single seed and epoch."""
+    text = lesson() if page == "notebook 06" else (ROOT / "docs" / page).read_text(encoding="utf-8")
     (code,) = (block for block in re.findall(r"```python\n(.*?)```", text, flags=re.S) if "register_value" in block)
-    (tmp_path / "my_things.py").write_text(code)
-    commands = re.findall(r"^kcd-teach ((?:.*\\\n)*.*)", text, flags=re.M)
-    assert len(commands) == 3
-    for command in commands:
+    commands = re.findall(r"^kcd-teach ((?:--with (\w+\.py) )(?:.*\\\n)*.*)", text, flags=re.M)
+    assert len(commands) == (3 if page == "methods.md" else 1)
+    for command, file in commands:
+        (tmp_path / file).write_text(code)
         words = shlex.split(command.replace("\\\n", " "))
         shorter = ["--seeds", "1", "--epochs", "1"] if "bench" in words else []
         said = run(tmp_path, "-m", "kcd_teach.cli", *words, *shorter)

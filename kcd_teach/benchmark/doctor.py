@@ -380,4 +380,5 @@ def _time(plan: Plan, dataset: Dataset, workers: int, device: str, price: float 
     runs = plan.num_runs
     cost = "" if price is None else f", which cost {hours * price:.2f} at {price:g} an hour"
     length = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes" if hours >= 1 / 60 else "a minute"
-    return Finding("time", f"about {length} for {runs} runs and {len(plan.teachers)} teachers from nothing{cost}")
+    counts = f"{runs} run{'s' * (runs != 1)} and {len(plan.teachers)} teacher{'s' * (len(plan.teachers) != 1)}"
+    return Finding("time", f"about {length} for {counts} from nothing{cost}")
