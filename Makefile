@@ -77,8 +77,9 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12")'
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Could not create $(VENV). On Debian and Ubuntu, install the package python3-venv first."; exit 1; }
 ifdef CPU
-	$(PY) -m pip install --quiet uv
-	$(PY) -m uv pip install --python $(PY) --torch-backend cpu torch torchvision
+	@# Half an environment would be taken for a whole one, and get PyTorch with CUDA the next time.
+	@{ $(PY) -m pip install --quiet uv && $(PY) -m uv pip install --python $(PY) --torch-backend cpu torch torchvision; } \
+	  || { rm -rf $(VENV); echo "PyTorch for processors could not be downloaded; $(VENV) was removed, so that you can try again."; exit 1; }
 else
 	@echo "PyTorch comes with CUDA on Linux, 3.2 GB in all; without a GPU: make clean, then make lab CPU=1 (docs/installing.md)"
 endif

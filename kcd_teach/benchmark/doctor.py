@@ -323,7 +323,7 @@ def _data(dataset: Dataset, scale: Scale) -> Finding:
     counts = torch.bincount(dataset.train_labels.cpu(), minlength=len(dataset.classes))
     few, many = int(counts.argmin()), int(counts.argmax())
     uneven = (
-        f"; from {int(counts[few])} training images of {dataset.classes[few]!r} to {int(counts[many])} of "
+        f"; from {int(counts[few])} training image{'s' * (int(counts[few]) > 1)} of {dataset.classes[few]!r} to {int(counts[many])} of "
         f"{dataset.classes[many]!r}"
         if counts[few] < counts[many]
         else ""
@@ -345,7 +345,7 @@ def _room(plan: Plan, dataset: Dataset, folder: Path, workers: int) -> Finding:
     return Finding(
         "room",
         f"disk: up to {room.disk / 1e9:.2f} of {free / 1e9:.1f} GB free for {folder}{cache}; memory: about "
-        f"{room.memory / 1e9:.1f}{machine} GB for {workers} workers, activations not counted",
+        f"{room.memory / 1e9:.1f}{machine} GB for {workers} worker{'s' * (workers > 1)}, activations not counted",
     )
 
 
@@ -380,4 +380,5 @@ def _time(plan: Plan, dataset: Dataset, workers: int, device: str, price: float 
     runs = plan.num_runs
     cost = "" if price is None else f", which cost {hours * price:.2f} at {price:g} an hour"
     length = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes" if hours >= 1 / 60 else "a minute"
-    return Finding("time", f"about {length} for {runs} runs and {len(plan.teachers)} teachers from nothing{cost}")
+    counts = f"{runs} run{'s' * (runs != 1)} and {len(plan.teachers)} teacher{'s' * (len(plan.teachers) != 1)}"
+    return Finding("time", f"about {length} for {counts} from nothing{cost}")
