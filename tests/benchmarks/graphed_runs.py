@@ -393,7 +393,7 @@ class Campaign:
             thread.join(max(0.0, until - time.monotonic()))
 
 
-def main(given: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True, help="goes on with what it holds")
     parser.add_argument("--plan", default="full", help="of a new folder: a stored study, or a FILE.json")
@@ -405,7 +405,11 @@ def main(given: list[str] | None = None) -> None:
     parser.add_argument("--save-every", type=int, default=SAVED_EVERY, help="epochs")
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--made-by", default="tests/benchmarks/graphed_runs.py")
-    arguments = parser.parse_args(given)
+    return parser
+
+
+def main(given: list[str] | None = None) -> None:
+    arguments = parser().parse_args(given)
     Graphed.saved_every = arguments.save_every
     Campaign(arguments).run()
 
