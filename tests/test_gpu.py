@@ -68,6 +68,10 @@ def test_all_parts_go_on_where_they_were_killed_and_elsewhere(tmp_path, command)
     assert any(line["part"] == f"{PAIR} KD, plain" and line["ms"] > 0 for line in found if "ms" in line)
     assert not [line for line in found if line.get("failed")]
     ours, theirs = Store(tmp_path / "ours").records(), undisturbed(tmp_path / "theirs")
+    gpu.unpack(tmp_path / "out", tmp_path / "anew")
+    (tmp_path / "out" / "pack.json").unlink()
+    gpu.unpack(tmp_path / "out", tmp_path / "from the lines")
+    assert Store(tmp_path / "anew").records() == Store(tmp_path / "from the lines").records() == ours
     assert ours.keys() == theirs.keys()
     for key, record in theirs.items():
         assert {name: ours[key][name] for name in ("test_accuracy", "train_loss", "active")} == {

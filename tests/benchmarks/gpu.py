@@ -5,6 +5,7 @@
 - ``tests``: those that need a GPU
 - ``steps``: what a step costs, beside bare steps and public loops (:mod:`tests.benchmarks.gpu_steps`)
 - ``campaign``: the benchmark's full runs, on from where they stopped (:mod:`tests.benchmarks.graphed_runs`)
+- ``carried``: no more than to unpack what was carried here, for a look at it
 
 Each part is a process of its own with a time limit; a campaign has what is left of ``--seconds``. All write lines of
 JSON into ``gpu.jsonl`` in ``--out``, one as soon as something is known, so that the machine may be taken away at any
@@ -14,6 +15,7 @@ names a folder with such files, which are unpacked first.
 """
 
 import argparse
+import contextlib
 import hashlib
 import importlib.util
 import io
@@ -79,10 +81,7 @@ def campaign(options: argparse.Namespace, seconds: float) -> None:
     """The runs of the plan, and what is carried on from them."""
     from tests.benchmarks import graphed_runs
 
-    if options.carried:
-        unpack(options.carried, options.folder)
-    if options.plan == "full":
-        begin_as_stored(options.folder)
+    carried(options)
     given = ["--folder", options.folder, "--plan", options.plan, "--device", options.device, "--side", options.side,
              "--seconds", seconds - MARGIN, "--save-every", options.save_every,
              "--log", options.out / "gpu.jsonl"]  # fmt: skip
@@ -90,6 +89,14 @@ def campaign(options: argparse.Namespace, seconds: float) -> None:
     given += ["--seeds", options.seeds] if options.seeds else []
     graphed_runs.main(list(map(str, given)))
     say(options.out, part="campaign", packed=pack(options.folder, options.out))
+
+
+def carried(options: argparse.Namespace, seconds: float = 0) -> None:
+    """What the repository and a folder that was carried here have of the campaign."""
+    if options.carried:
+        unpack(options.carried, options.folder)
+    if options.plan == "full":
+        begin_as_stored(options.folder)
 
 
 def begin_as_stored(folder: Path) -> None:
@@ -153,6 +160,7 @@ def unpack(carried: Path, folder: Path) -> None:
     """
     from kcd_teach._files import written_whole
 
+    take_lines(carried / "gpu.jsonl", folder)
     if not (carried / "pack.json").exists():
         return
     about = json.loads((carried / "pack.json").read_text())
@@ -170,7 +178,20 @@ def unpack(carried: Path, folder: Path) -> None:
         shutil.rmtree(folder / "carried")
 
 
-PARTS = {"tests": tests, "steps": steps, "campaign": campaign}
+def take_lines(log: Path, folder: Path) -> None:
+    """Add the finished runs of a log, which is there also where a machine was taken away before anything was packed."""
+    from kcd_teach.benchmark import Store
+
+    store = Store(folder)
+    for line in log.read_text().splitlines() if log.exists() else ():
+        with contextlib.suppress(json.JSONDecodeError):  # half a line
+            record = json.loads(line).get("record")
+            if record and record["key"] not in store.records():
+                store.append(record)
+
+
+PARTS = {"tests": tests, "steps": steps, "campaign": campaign, "carried": carried}
+DEFAULT = ("tests", "steps", "campaign")
 
 
 def begin(part: str, options: argparse.Namespace, seconds: float) -> None:
@@ -202,7 +223,7 @@ def run(options: argparse.Namespace) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all by default")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all but the last by default")
     parser.add_argument("--seconds", type=float, default=840, help="for all parts together")
     parser.add_argument("--data", type=Path, help="folder with cifar100.npz")
     parser.add_argument("--folder", type=Path, default=Path("runs/full"), help="of the campaign")
@@ -222,7 +243,7 @@ def main() -> None:
         parser.error(f"missing in this Python: {', '.join(missing)}; install them (without a network: from wheels)")
     if unknown := set(options.parts) - PARTS.keys():
         parser.error(f"unknown part {', '.join(sorted(unknown))}; choose from {', '.join(PARTS)}")
-    options.parts = options.parts or list(PARTS)
+    options.parts = options.parts or list(DEFAULT)
     options.out.mkdir(parents=True, exist_ok=True)
     with (options.out / "gpu.jsonl").open("a") as file:
         file.write("\n" if file.tell() else "")  # a killed process may have left half a line

@@ -39,7 +39,7 @@ class Bench:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.device, self.few, self.out = torch.device(arguments.device), arguments.few, arguments.out
         self.dataset = random_images(arguments.images).to(self.device)
-        self.until = time.monotonic() + arguments.seconds
+        self.until, self.begun = time.monotonic() + arguments.seconds, False
         on_gpu = self.device.type == "cuda"
         self.about = {"card": torch.cuda.get_device_name() if on_gpu else "cpu", "torch": torch.__version__,
                       "cudnn": torch.backends.cudnn.version(), "tf32": torch.backends.cudnn.allow_tf32,
@@ -65,10 +65,10 @@ class Bench:
     def part(self, name: str, work: Callable[..., dict[str, Any]], *given: Any) -> None:
         if name in self.known:
             return
-        if time.monotonic() > self.until:
+        if self.begun and time.monotonic() > self.until:
             self.say(part=name, skipped="time is over")
             return
-        began = time.monotonic()
+        self.begun, began = True, time.monotonic()
         try:
             found = work(*given)
         except Exception:
@@ -152,7 +152,7 @@ class Bench:
         threads = [threading.Thread(target=work, args=(place,)) for place in range(len(names))]
         for thread in threads:
             thread.start()
-        while not all(ready) and any(thread.is_alive() for thread in threads):
+        while not all(ready) and all(thread.is_alive() for thread in threads):
             time.sleep(0.05)
         began = time.perf_counter()
         begin.set()
@@ -162,8 +162,10 @@ class Bench:
             thread.join()
         self.wait()
         passed = time.perf_counter() - began
-        ms = [round(1_000 * passed / count, 4) if count else None for count in counts]
-        return {"ms each": ms, "ms per step of any": round(1_000 * passed / max(1, sum(counts)), 4)}
+        if not all(counts):
+            raise RuntimeError(f"a run made no step: {counts}")
+        ms = [round(1_000 * passed / count, 4) for count in counts]
+        return {"ms each": ms, "ms per step of any": round(1_000 * passed / sum(counts), 4)}
 
     def launches(self, run: Distillation) -> dict[str, Any]:
         """Kernels and copies of a step, and how long they are at work."""

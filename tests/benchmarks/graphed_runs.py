@@ -332,7 +332,7 @@ class Campaign:
             return
         unit = self.prepared.unit(*job)
         if runs.execute(unit, self.store.folder, **where):
-            self.say(done=unit.title, key=unit.key)
+            self.say(done=unit.title, record=self.store.records(unit.key)[unit.key])
         else:  # a killed process may still be ending
             time.sleep(1)
             self.waiting.append(job)
