@@ -12,7 +12,7 @@ PYTEST := $(PY) -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadsco
 HEART  := tests/test_resuming.py tests/test_training.py tests/test_loop_oracle.py tests/condensation \
           tests/distillers/test_kd.py tests/test_views.py tests/test_batches.py
 
-.PHONY: help lab app quick test lint tour notebooks site browser bench studies develop lock clean
+.PHONY: help lab app quick test lint tour notebooks site browser bench gpu studies develop lock clean
 
 help:                              ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1@\2/p' $(MAKEFILE_LIST) | while IFS=@ read -r name text; do printf '%-15s %s\n' "$$name" "$$text"; done
@@ -53,6 +53,9 @@ bench: $(VENV)/.test               ## measure speed (by hand; prints ratios)
 	$(PY) -m tests.benchmarks.speed
 	$(PY) -m tests.benchmarks.engine
 	$(PY) -m tests.benchmarks.browser
+
+gpu: $(VENV)/.test                 ## what a GPU is wanted for: its tests, step times, the full runs; PARTS="campaign" SECONDS=840 DATA=FOLDER
+	$(PY) -m tests.benchmarks.gpu $(PARTS) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(DATA),--data $(DATA)) $(GPUFLAGS)
 
 # The studies on choosing by value, with the value measures and the altered images that their plans name.
 CHOICE := choice-2k choice-10k choice-500 choice-length choice-convnet ranking-2k wrong-labels rare-class duplicates
