@@ -144,7 +144,7 @@ class RunPanel(TrainingView):
 
     def _progress(self, title: str, run: Distillation) -> str:
         """How far the run is, and the time that it and the plan still need, where that can be estimated."""
-        said = f", {100 * run.reports[-1].test_accuracy:.1f} %" if run.reports else ""
+        said = f", test accuracy {100 * run.reports[-1].test_accuracy:.1f} %" if run.reports else ""
         texts = [f"{title}: epoch {run.epoch} of {run.recipe.epochs}{said}"]
         if self._missing is None and not title.startswith("teacher "):
             self._missing = _missing(Prepared.load(self._store), self._store)

@@ -7,14 +7,14 @@ function drawRuns(row, rows, epochs, low, high) {
   const wide = 260, tall = 130, left = 34, x = (epoch) => left + (epoch - 1) / Math.max(epochs - 1, 1) * (wide - left - 10),
     y = (value) => tall - 20 - (value - low) / (high - low) * (tall - 40);
   const path = (line) => `M${line.map((value, at) => `${x(at + 1)} ${y(value)}`).join("L")}`;
-  const last = row.running.concat(row.done).map((line) => line[line.length - 1]);
+  const last = row.done.concat(row.running).map((line) => line[line.length - 1]);
   const plotted = svg("svg", { viewBox: `0 0 ${wide} ${tall}`, role: "img",
     "aria-label": `${row.name}: ${last.length ? last.map((value) => `${value.toFixed(1)} %`).join(", ") : "not run yet"}` },
     svg("path", { class: "axis", d: `M${left} 20V${tall - 20}H${wide - 10}` }),
     svg("text", { x: left, y: 12 }, row.name),
-    svg("text", { x: wide - 10, y: 12, "text-anchor": "end" }, last.length ? `${last[0].toFixed(1)} %` : "not run yet"),
+    svg("text", { x: wide - 10, y: 12, "text-anchor": "end" }, last.length ? `${last[last.length - 1].toFixed(1)} %` : "not run yet"),
     svg("text", { x: left - 4, y: y(low) + 4, "text-anchor": "end", class: "faint" }, String(low)),
-    svg("text", { x: left - 4, y: y(high) + 4, "text-anchor": "end", class: "faint" }, String(high)),
+    svg("text", { x: left - 4, y: y(high) + 4, "text-anchor": "end", class: "faint" }, `${high} %`),
     svg("text", { x: left, y: tall - 6, class: "faint" }, "epoch 1"),
     svg("text", { x: wide - 10, y: tall - 6, "text-anchor": "end", class: "faint" }, String(epochs)));
   for (const other of rows) if (other !== row) for (const line of other.done.concat(other.running))
