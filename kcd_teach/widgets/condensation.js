@@ -164,9 +164,10 @@ const drawing = { render: instrument(({ model, root, controls, change }) => {
     came.textContent = event ? `${event.returned ? event.returned.toLocaleString("en") : "None"} that had been dropped came back.` : "";
     scrub.setAttribute("aria-valuetext", scrubbed.textContent);
     const reached = ({ accuracy }) => (accuracy ? `${accuracy[0].toFixed(1)} %` : "unknown");
+    const alone = answer.accuracy ? `${answer.accuracy.map((value) => value.toFixed(1)).join(" ± ")} %` : "not measured here";
     schedule.head.textContent = `Cost: ${answer.cost.toFixed(1)} %${pinned ? `, pinned: ${pinned.cost.toFixed(1)} %` : " of a full run"}`;
     schedule.body.replaceChildren(drawSchedule(answer, pinned, epochs, chosen));
-    results.head.textContent = `Accuracy: ${reached(answer)}${pinned ? `, pinned: ${reached(pinned)}` : answer.accuracy ? ` ± ${answer.accuracy[1].toFixed(1)} %` : ""}`;
+    results.head.textContent = `Accuracy: ${pinned ? `${reached(answer)}, pinned: ${reached(pinned)}` : alone}`;
     results.body.replaceChildren(...(Object.values(measured[setting.images]).flat().length ? [drawMeasured(measured[setting.images], answer, pinned)] : []));
     note.textContent = unbroken(answer.compared);
     state.textContent = unbroken(answer.text);
