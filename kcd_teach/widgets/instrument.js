@@ -153,7 +153,7 @@ function playBar(control, slider, read, write, dwell) {
   } });
   const back = make("button", { type: "button", "aria-label": "one step back", click: () => { pause(); step(-1); } }, "\u25c0");
   const on = make("button", { type: "button", "aria-label": "one step on", click: () => { pause(); step(1); } }, "\u25b6");
-  slider.addEventListener("pointerdown", pause);
+  for (const taken of ["pointerdown", "input"]) slider.addEventListener(taken, pause);
   const show = () => {
     play.setAttribute("aria-pressed", String(Boolean(timer)));
     play.textContent = timer ? "pause" : "play";

@@ -106,7 +106,7 @@ const drawing = { render: instrument(({ model, root, controls, answer }) => {
     if (!width || !height) return;
     const { sharp, left, low, wide, high } = size(), { names, tints: colours } = kinds[setting().colour], code = codes[setting().colour];
     if (!buffer || buffer.width !== width || buffer.height !== height) buffer = pen.createImageData(width, height);
-    const pixels = new Uint32Array(buffer.data.buffer), side = Math.round((n > 20000 ? 2 : n > 3000 ? 3 : 6) * sharp);
+    const pixels = new Uint32Array(buffer.data.buffer), side = Math.round((n > 20000 ? 2 : n > 3000 ? 3 : 7) * sharp);
     const lift = parseFloat(tints(root, ["lift"]).lift) / 100, steps = marks(width, side),
       full = names.map((_, i) => pixel(colours[i % colours.length], 255, lift)), faint = names.map(() => pixel("#8C8C8C", 40, 0));
     pixels.fill(0);
@@ -228,7 +228,9 @@ const drawing = { render: instrument(({ model, root, controls, answer }) => {
     const count = new Map();
     gallery.forEach((p) => count.set(label[p], (count.get(label[p]) ?? 0) + 1));
     const few = Array.from({ length: Math.min(GALLERY, gallery.length) }, (_, i) => gallery[Math.floor((i * gallery.length) / Math.min(GALLERY, gallery.length))]);
-    const text = [...count].sort((a, b) => b[1] - a[1]).map(([c, many]) => `${classes[c]} ${many.toLocaleString("en")}`).join(", ");
+    const most = [...count].sort((a, b) => b[1] - a[1]), others = most.splice(5).reduce((sum, [, many]) => sum + many, 0);
+    const text = [...most.map(([c, many]) => [classes[c], many]), ["others", others]].filter(([, many]) => many)
+      .map(([name, many]) => `${name} ${many.toLocaleString("en")}`).join(", ");
     found.replaceChildren(
       make("p", { role: "status" }, make("strong", {}, `${gallery.length.toLocaleString("en")} samples chosen`), gallery.length ? `: ${text}` : ""),
       make("div", { class: "tiles" }, ...few.map((p) => {

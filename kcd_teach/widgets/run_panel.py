@@ -150,9 +150,9 @@ class RunPanel(TrainingView):
             self._missing = _missing(Prepared.load(self._store), self._store)
         of_run, of_plan = self._pace.of_run(title, run), self._pace.of_plan(self._missing or 0)
         if of_run:
-            texts.append(f"this run about {spoken(of_run)} more")
+            texts.append(f"about {spoken(of_run)} left in this run")
         if of_plan:
-            texts.append(f"all about {spoken(of_plan)} more")
+            texts.append(f"about {spoken(of_plan)} left in all")
         return "; ".join(texts)
 
     def _draw(self, pair: str, text: str) -> None:

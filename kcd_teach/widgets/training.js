@@ -4,7 +4,7 @@
 
 /** A panel with the curves of one row in its colour, and those of all others in grey behind it. */
 function drawRuns(row, rows, epochs, low, high) {
-  const wide = 260, tall = 130, left = 34, x = (epoch) => left + (epoch - 1) / Math.max(epochs - 1, 1) * (wide - left - 10),
+  const wide = 260, tall = 130, left = 40, x = (epoch) => left + (epoch - 1) / Math.max(epochs - 1, 1) * (wide - left - 10),
     y = (value) => tall - 20 - (value - low) / (high - low) * (tall - 40);
   const path = (line) => `M${line.map((value, at) => `${x(at + 1)} ${y(value)}`).join("L")}`;
   const last = row.done.concat(row.running).map((line) => line[line.length - 1]);
@@ -41,6 +41,7 @@ const drawing = { render: instrument(({ model, root }) => {
     buttons = make("div", { class: "bar" });
   const press = (name) => () => model.send({ press: name });
   const start = make("button", { type: "button", click: press("start") }), stop = make("button", { type: "button", click: press("stop") }, "stop");
+  if (model.get("answer").buttons && model.send) buttons.append(start, stop);
   root.append(buttons, panels, state, cells);
   return () => {
     const answer = model.get("answer"), all = answer.rows.flatMap((row) => row.done.concat(row.running)).flat();
@@ -49,10 +50,11 @@ const drawing = { render: instrument(({ model, root }) => {
     state.textContent = answer.text;
     if (answer.cells) cells.replaceChildren(drawCells(answer.cells));
     if (answer.buttons && model.send) {
-      buttons.replaceChildren(start, stop);
+      const [next, spent] = answer.buttons.busy ? [stop, start] : [start, stop], held = document.activeElement === spent;
       start.textContent = answer.buttons.start;
-      start.disabled = answer.buttons.busy;
-      stop.disabled = !answer.buttons.busy;
+      next.disabled = false;
+      if (held) next.focus(); // a button that cannot be pressed any more would lose the keyboard
+      spent.disabled = true;
     }
   };
 }) };
