@@ -164,6 +164,15 @@ def test_headings_of_exercises_say_how_long_they_take(path):
 
 
 @each
+def test_judgements_are_asked_in_the_words_that_they_are_checked_by(path):
+    """A learner who reads the page knows what is asked, and not only the statements to choose from."""
+    asked = re.sub(r"[*`\s]+", " ", prose(path))
+    for name, thing in vars(LESSONS[path.stem]).items():
+        if isinstance(thing, Judgement):
+            assert re.sub(r"[*`\s]+", " ", thing.task) in asked, name
+
+
+@each
 def test_code_can_be_read_on_a_projector(path):
     for cell in code_cells(path):
         lines = cell.source.splitlines()

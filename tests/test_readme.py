@@ -30,14 +30,14 @@ def test_every_page_can_be_found_from_the_readme():
 
 def test_picture_is_the_one_of_the_stored_study(tmp_path):
     picture = accuracy_against_cost(
-        curves.accuracy_by_cost(*open_study("students")), "What do you pay, what do you get?"
+        curves.accuracy_by_cost(*open_study("choice-2k")), "What do you pay, what do you get?"
     )
     assert len(picture.reading) > 100
     assert (ROOT / "data" / "results" / "accuracy_against_cost.png").stat().st_size > 10_000
 
 
 def test_numbers_under_the_picture_are_measured():
-    table = curves.accuracy_by_cost(*open_study("students"))
+    table = curves.accuracy_by_cost(*open_study("choice-2k"))
     quoted = re.findall(r"([\d.]+ ± [\d.]+) %", README)
     measured = {
         f"{found.mean:.1f} ± {found.half_width:.1f}"

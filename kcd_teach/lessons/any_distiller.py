@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm.auto import tqdm
 
 from kcd_teach.benchmark import curves, negatives_of, open_study
 from kcd_teach.benchmark.settings import TITLES
@@ -30,6 +29,7 @@ from kcd_teach.recipe import Recipe
 from kcd_teach.statistics import Interval, interval, paired_differences
 from kcd_teach.training import EpochReport, distill
 from kcd_teach.views import StageImages, batches
+from kcd_teach.widgets import TrainingView
 from kcd_teach.zoo import FAMILIES
 
 QUESTIONS = {
@@ -278,9 +278,9 @@ class Workbench:
     def train(
         self, student: nn.Module, name: str, epochs: int, dataset: Dataset | None = None, **how: Any
     ) -> list[EpochReport]:
-        """Distil to a student under a progress bar; ``how`` goes to :func:`kcd_teach.distill`, which needs no method for KD."""
+        """Distil to a student while its curve is drawn; ``how`` goes to :func:`kcd_teach.distill`, which needs no method for KD."""
         run = distill(student, dataset or self.dataset, self.teacher, recipe=Recipe(epochs=epochs), **how)
-        return list(tqdm(run, desc=name))
+        return list(TrainingView().watch(run, name))
 
     def outputs(self, network: nn.Module, images: Tensor) -> Outputs:
         """Logits and features of a network for images, without a gradient."""

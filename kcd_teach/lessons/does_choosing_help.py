@@ -1,7 +1,6 @@
 """Lesson 06, does choosing help: the stored studies, the exercises, and the pictures of differences and of who pays."""
 
 import math
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import combinations, pairwise
@@ -256,7 +255,7 @@ def outcome_trousers(kept: float) -> tuple[str, str]:
 
 
 def verdict() -> str:
-    """What the stored studies allow to say about choosing, computed from their runs, one paragraph for each answer."""
+    """What the stored studies allow to say about choosing, computed from their runs: a list in Markdown."""
     small, large, ranking = Study("choice-2k"), Study("choice-10k"), Study("ranking-2k")
     said = [_lead(images, study) for images, study in (("2,000", small), ("10,000", large))]
     blending = interval(small.effects(30)["blending"])
@@ -281,7 +280,7 @@ def verdict() -> str:
         f"Of the {by_class.mean():.1f} points that KC-KD is ahead at 30 % on 2,000 images, the class {small.classes[most]} "
         f"alone brings {share:.1f}."
     )
-    return "\n".join(textwrap.fill(line, 100) for line in said)
+    return "\n".join(f"- {line}" for line in said)
 
 
 def _lead(images: str, study: Study) -> str:
@@ -490,7 +489,7 @@ def side_by_side(
     """
     names = list(dict.fromkeys(name for gaps in panels.values() for name in gaps))
     figure, axes = new_figure(
-        4.2 + 2.9 * len(panels), 1.5 + 0.42 * len(names), 1, len(panels), sharex=True, sharey=True
+        2.8 + 2.3 * len(panels), 1.5 + 0.42 * len(names), 1, len(panels), sharex=True, sharey=True
     )
     headline(figure, title)
     for panel, (study, gaps) in zip(axes, panels.items(), strict=True):

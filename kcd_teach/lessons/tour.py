@@ -16,7 +16,7 @@ QUESTIONS = {
         (
             "it falls by about five points",
             "it falls by about two points",
-            "ten runs of each cannot tell the difference",
+            "twenty runs of each cannot tell the difference",
         ),
     ),
     "cost": Question(
