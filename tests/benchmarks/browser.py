@@ -46,7 +46,7 @@ root => [...root.querySelectorAll('PART')].map(one => {
   if (!one.getContext) return one.outerHTML;
   const pixels = new Uint32Array(one.getContext('2d').getImageData(0, 0, one.width, one.height).data.buffer);
   return pixels.reduce((sum, pixel) => (31 * sum + pixel) | 0, 7);
-})
+}).join()
 """
 """A part of what is drawn, as a text that costs a few milliseconds."""
 
