@@ -75,7 +75,10 @@ notebooks/*
 :hidden:
 docs/installing
 docs/reference
-docs/reference_more
+docs/reference_distillers
+docs/reference_runs
+docs/reference_pictures
+docs/reference_lessons
 docs/*
 data/**
 CONTRIBUTING

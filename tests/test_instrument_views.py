@@ -177,7 +177,7 @@ def test_map_places_samples_by_amount_and_value():
     assert np.allclose(unpacked(data["share"])[:, 0] / 65535, p.amax(dim=1), atol=1e-4)
     shown.set(epoch=2, value="this epoch")
     assert f"have a mean of {recorded.entropy[1].mean():.2f} nats" in shown.text
-    assert f"right about {recorded.correct[1].mean():.0%}" in shown.text
+    assert f"right on {100 * recorded.correct[1].mean():.0f} % of them" in shown.text
 
 
 def test_map_colours_by_what_a_condenser_and_the_run_did():

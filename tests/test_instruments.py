@@ -189,7 +189,7 @@ def test_the_view_of_training_grows_with_the_run_and_goes_on_after_an_interrupt(
     (row,) = view.answer["rows"]
     assert (row["name"], row["role"], view.answer["epochs"]) == ("KC-KD", "kept", 4)
     assert row["done"] == [pytest.approx(expected, abs=0.01)]
-    assert view.text == f"KC-KD: epoch 4 of 4, {expected[-1]:.1f} %."
+    assert view.text == f"KC-KD: epoch 4 of 4, test accuracy {expected[-1]:.1f} %."
     assert content_of(view.standalone())["state"]["answers"]["[]"] == {
         n: v for n, v in view.answer.items() if n != "sprites"
     }

@@ -17,9 +17,16 @@
 /** An element of HTML with attributes and children; an attribute that is a function listens to the event of its name.
  * @param {string} tag @param {Object<string, any>} [attributes] @param {...(Node | string)} children @returns {any} */
 function make(tag, attributes = {}, ...children) {
-  // JupyterLab would take the arrow keys and Enter of what has the focus for itself.
-  if (tag === "button" || tag === "input" || "tabindex" in attributes) attributes["data-lm-suppress-shortcuts"] = "true";
-  return filled(document.createElement(tag), attributes, children);
+  const element = filled(document.createElement(tag), attributes, children);
+  if (tag === "button" || tag === "input" || "tabindex" in attributes) element.addEventListener("keydown", keep);
+  return element;
+}
+
+/** Keep the keys that move a control from JupyterLab, which would take them for its cells; all others are its own.
+ * @param {KeyboardEvent} event */
+function keep(event) {
+  const modified = event.ctrlKey || event.metaKey || event.altKey || (event.shiftKey && event.key === "Enter");
+  if (!modified && /^(Arrow.*|Home|End|Page.*|Enter| )$/.test(event.key)) event.stopPropagation();
 }
 
 /** An element of SVG. @param {string} tag @param {Object<string, any>} [attributes] @param {...(Node | string)} children
@@ -116,7 +123,8 @@ function controlFor(control, read, write) {
     return { element: make("label", { class: `slider ${control.name}` }, make("span", {}, control.label), slider, shown), show };
   }
   const buttons = offered.map((option) =>
-    make("button", { type: "button", "aria-pressed": "false", disabled: alone, click: () => write(option) }, String(option)));
+    make("button", { type: "button", "aria-pressed": "false", disabled: alone, click: () => write(option),
+      title: alone ? "needs a running notebook" : undefined }, String(option)));
   const group = make("div", { role: "group", "aria-label": control.label, class: "choice" },
     make("span", {}, control.label), ...buttons);
   return { element: group, show: () => buttons.forEach((button, at) =>
@@ -145,7 +153,7 @@ function playBar(control, slider, read, write, dwell) {
   } });
   const back = make("button", { type: "button", "aria-label": "one step back", click: () => { pause(); step(-1); } }, "\u25c0");
   const on = make("button", { type: "button", "aria-label": "one step on", click: () => { pause(); step(1); } }, "\u25b6");
-  slider.addEventListener("pointerdown", pause);
+  for (const taken of ["pointerdown", "input"]) slider.addEventListener(taken, pause);
   const show = () => {
     play.setAttribute("aria-pressed", String(Boolean(timer)));
     play.textContent = timer ? "pause" : "play";
@@ -175,6 +183,7 @@ function motion(draw) {
 /** Keep a canvas as sharp as the screen, and redraw it when its size or the colours of the page change.
  * @param {HTMLCanvasElement} canvas @param {() => void} draw */
 function watch(canvas, draw) {
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw());
   new ResizeObserver(() => {
     const sharp = window.devicePixelRatio || 1;
     canvas.width = Math.round(canvas.clientWidth * sharp);

@@ -13,8 +13,11 @@ const COVERS = [
 ];
 const SIGNS = "\u25cf\u25c6\u2715\u25a1\u271a";
 
-/** A colour like #0072B2 as a pixel of ImageData. */
-const pixel = (tint, alpha) => ((alpha << 24) | (parseInt(tint.slice(5, 7), 16) << 16) | (parseInt(tint.slice(3, 5), 16) << 8) | parseInt(tint.slice(1, 3), 16)) >>> 0;
+/** A colour like #0072B2 as a pixel of ImageData; a dark page lifts it towards white by a share. */
+const pixel = (tint, alpha, lift) => [1, 3, 5].reduce((sum, at, i) => {
+  const level = parseInt(tint.slice(at, at + 2), 16);
+  return sum | (Math.round(level + lift * (255 - level)) << (8 * i));
+}, alpha << 24) >>> 0;
 
 const drawing = { render: instrument(({ model, root, controls, answer }) => {
   const data = model.get("data"), { classes, kinds, ticks, top, note } = data, [epochs] = data.controls;
@@ -103,8 +106,9 @@ const drawing = { render: instrument(({ model, root, controls, answer }) => {
     if (!width || !height) return;
     const { sharp, left, low, wide, high } = size(), { names, tints: colours } = kinds[setting().colour], code = codes[setting().colour];
     if (!buffer || buffer.width !== width || buffer.height !== height) buffer = pen.createImageData(width, height);
-    const pixels = new Uint32Array(buffer.data.buffer), side = Math.round((n > 20000 ? 2 : n > 3000 ? 3 : 6) * sharp);
-    const steps = marks(width, side), full = names.map((_, i) => pixel(colours[i % colours.length], 255)), faint = names.map(() => pixel("#8C8C8C", 40));
+    const pixels = new Uint32Array(buffer.data.buffer), side = Math.round((n > 20000 ? 2 : n > 3000 ? 3 : 7) * sharp);
+    const lift = parseFloat(tints(root, ["lift"]).lift) / 100, steps = marks(width, side),
+      full = names.map((_, i) => pixel(colours[i % colours.length], 255, lift)), faint = names.map(() => pixel("#8C8C8C", 40, 0));
     pixels.fill(0);
     for (const strong of lit.size ? [false, true] : [true]) {
       for (let p = 0; p < n; p += 1) {
@@ -224,7 +228,9 @@ const drawing = { render: instrument(({ model, root, controls, answer }) => {
     const count = new Map();
     gallery.forEach((p) => count.set(label[p], (count.get(label[p]) ?? 0) + 1));
     const few = Array.from({ length: Math.min(GALLERY, gallery.length) }, (_, i) => gallery[Math.floor((i * gallery.length) / Math.min(GALLERY, gallery.length))]);
-    const text = [...count].sort((a, b) => b[1] - a[1]).map(([c, many]) => `${classes[c]} ${many.toLocaleString("en")}`).join(", ");
+    const most = [...count].sort((a, b) => b[1] - a[1]), others = most.splice(5).reduce((sum, [, many]) => sum + many, 0);
+    const text = [...most.map(([c, many]) => [classes[c], many]), ["others", others]].filter(([, many]) => many)
+      .map(([name, many]) => `${name} ${many.toLocaleString("en")}`).join(", ");
     found.replaceChildren(
       make("p", { role: "status" }, make("strong", {}, `${gallery.length.toLocaleString("en")} samples chosen`), gallery.length ? `: ${text}` : ""),
       make("div", { class: "tiles" }, ...few.map((p) => {
@@ -301,7 +307,7 @@ const drawing = { render: instrument(({ model, root, controls, answer }) => {
         if (!lit.delete(code)) lit.add(code);
         button.setAttribute("aria-pressed", String(lit.has(code)));
         paint();
-      } }, make("span", { style: `color:${colours[code % colours.length]}` }, SIGNS[code % SIGNS.length]), ` ${name}`);
+      } }, make("span", { style: `--tint: ${colours[code % colours.length]}` }, SIGNS[code % SIGNS.length]), ` ${name}`);
       return button;
     })));
   }

@@ -90,9 +90,7 @@ class KnowledgeMap(Instrument):
         self._amount, self._entropy = amount, _last_recorded(trace.entropy)
         self._mean = np.cumsum(self._entropy, axis=0, dtype=float) / np.arange(1, epochs + 1)[:, None]
         self._right = correct.mean(axis=1)
-        condenser = Condenser(n, ratio=ratio, stages=min(stages, epochs), epochs=epochs)
-        events = replay(condenser, self._entropy)
-        self._roles = (events[-1].roles if events else condenser.roles).numpy()
+        self._roles = _last_roles(Condenser(n, ratio=ratio, stages=min(stages, epochs), epochs=epochs), self._entropy)
         groups = ways_of_learning(correct) if groups is None else groups
         self._group = np.stack(list(groups.values())).argmax(axis=0)
         self._kinds = {
@@ -168,7 +166,7 @@ class KnowledgeMap(Instrument):
         which = "the entropies so far" if setting["value"] == VALUES[0] else "the entropies of this epoch"
         text = (
             f"Epoch {epoch} of {len(self._entropy)}, {n:,} samples: {which} have a mean of {values.mean():.2f} nats, "
-            f"and the student is right about {self._right[epoch - 1]:.0%}."
+            f"and the student is right on {100 * self._right[epoch - 1]:.0f} % of them."
         )
         names, codes, _ = self._kinds[setting["colour"]]
         if setting["colour"] != "class":
@@ -212,6 +210,12 @@ def _last_recorded(entropy: np.ndarray) -> np.ndarray:
     for epoch, row in enumerate(filled):
         row[np.isnan(row)] = filled[epoch - 1][np.isnan(row)] if epoch else 0
     return filled
+
+
+def _last_roles(condenser: Condenser, entropy: np.ndarray) -> np.ndarray:
+    """What a condenser makes of the samples at its last event within the recording, int8 [N]."""
+    events = replay(condenser, entropy)
+    return np.asarray(events[-1].roles if events else condenser.roles)
 
 
 def _share(at: float, values: np.ndarray) -> float:

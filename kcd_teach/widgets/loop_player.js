@@ -43,7 +43,7 @@ const drawing = { render: instrument(({ model, root, controls, answer }) => {
   const bar = playBar(epochs, controls.epoch, read,
     (epoch) => { model.set("setting", { epoch }); model.save_changes(); },
     (epoch) => (answer().numbers.paper.now || answer().numbers.released.now ? 2200 : 800));
-  const state = make("p", { class: "state", role: "status" });
+  const state = make("p", { class: "state three", role: "status" });
   const key = make("p", { class: "note legend" }, ...SHAPES.map((role, at) => make("span", {}, make("b", { class: `sign-${role}` }, "\u25cf\u25c6\u2715"[at]), ` ${role}`)),
     make("span", {}, "between events only scores move, up or down; an event puts all samples in order and cuts"));
   const columns = Object.entries(presets).map(([name, paths]) => column(name, paths));

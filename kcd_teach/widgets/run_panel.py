@@ -144,15 +144,15 @@ class RunPanel(TrainingView):
 
     def _progress(self, title: str, run: Distillation) -> str:
         """How far the run is, and the time that it and the plan still need, where that can be estimated."""
-        said = f", {100 * run.reports[-1].test_accuracy:.1f} %" if run.reports else ""
+        said = f", test accuracy {100 * run.reports[-1].test_accuracy:.1f} %" if run.reports else ""
         texts = [f"{title}: epoch {run.epoch} of {run.recipe.epochs}{said}"]
         if self._missing is None and not title.startswith("teacher "):
             self._missing = _missing(Prepared.load(self._store), self._store)
         of_run, of_plan = self._pace.of_run(title, run), self._pace.of_plan(self._missing or 0)
         if of_run:
-            texts.append(f"this run about {spoken(of_run)} more")
+            texts.append(f"about {spoken(of_run)} left in this run")
         if of_plan:
-            texts.append(f"all about {spoken(of_plan)} more")
+            texts.append(f"about {spoken(of_plan)} left in all")
         return "; ".join(texts)
 
     def _draw(self, pair: str, text: str) -> None:

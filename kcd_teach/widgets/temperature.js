@@ -1,7 +1,7 @@
 // @ts-check
 // The temperature bench. Python sends, for a picture and a temperature: both predictions, entropies and the gradient.
 
-const NAMES = 92, ENDS = 330, ROW = 19;
+const NAMES = 88, ENDS = 274, ROW = 17;
 
 /** One panel: a row per class with its name, and what `draw(y, class)` puts beside it.
  * @param {string[]} classes @param {number} label its name is bold @param {string} name @param {(y: number, c: number) => SVGElement[]} draw */
@@ -9,7 +9,7 @@ function byClass(classes, label, name, draw) {
   const drawn = svg("svg", { viewBox: `0 0 ${ENDS + 10} ${classes.length * ROW + 4}`, role: "img", "aria-label": name });
   classes.forEach((text, c) => {
     const y = c * ROW + 2;
-    drawn.append(svg("text", { x: NAMES - 6, y: y + 13, "text-anchor": "end", "font-weight": c === label ? 700 : 400 },
+    drawn.append(svg("text", { x: NAMES - 6, y: y + 11, "text-anchor": "end", "font-weight": c === label ? 700 : 400 },
       text.length > 14 ? `${text.slice(0, 13)}…` : text), ...draw(y, c));
   });
   return drawn;
@@ -21,7 +21,7 @@ function drawBars(classes, label, probabilities, who) {
   return byClass(classes, label, `What the ${who} says of each class`, (y, c) => [
     svg("rect", { x: NAMES, y, width: wide, height: ROW - 4, class: "empty" }),
     svg("rect", { x: NAMES, y, width: wide * probabilities[c], height: ROW - 4, class: `bar-${who}` }),
-    svg("text", { x: NAMES + wide + 36, y: y + 13, "text-anchor": "end" }, percent(probabilities[c])),
+    svg("text", { x: NAMES + wide + 36, y: y + 11, "text-anchor": "end" }, percent(probabilities[c])),
   ]);
 }
 
@@ -35,7 +35,7 @@ function drawGradient(classes, label, gradient, most) {
     const length = wide * Math.abs(gradient[c]) / most, up = gradient[c] < 0;
     return [
       svg("rect", { x: up ? zero - length : zero, y, width: length, height: ROW - 4, class: up ? "fill-kept" : "push-down" }),
-      svg("text", { x: up ? zero - length - 4 : zero + length + 4, y: y + 13, "text-anchor": up ? "end" : "start" },
+      svg("text", { x: up ? zero - length - 4 : zero + length + 4, y: y + 11, "text-anchor": up ? "end" : "start" },
         gradient[c].toFixed(2).replace("-", "\u2212").replace(/^\u22120.00$/, "0.00")),
     ];
   });
@@ -48,8 +48,8 @@ const drawing = { render: instrument(({ model, root, controls, change, answer })
   const tiles = new Tiles();
   const panel = (note) => { const head = make("h3"), body = make("div"); return { head, body,
     all: make("div", { class: "panel" }, head, body, make("p", { class: "note" }, note)) }; };
-  const teacher = panel("the teacher, which does not change"), student = panel("the student, which shall come to say the same"),
-    push = panel("◀ left: a step raises this logit; right: it lowers it ▶");
+  const teacher = panel("the teacher, which does not change"), student = panel("the student, which learns to say the same"),
+    push = panel("◀ a step raises this logit, or lowers it ▶");
   const large = make("canvas", { width: 112, height: 112, class: "large", role: "img" });
   const caption = make("p", { class: "note" });
   const small = labels.map((label, i) => tile("", ""));
@@ -70,7 +70,7 @@ const drawing = { render: instrument(({ model, root, controls, change, answer })
     buttons.forEach((button, i) => button.setAttribute("aria-pressed", String(i === picture)));
     teacher.head.textContent = `Teacher at T = ${temperature}: ${found.entropy.teacher.toFixed(2)} nats`;
     student.head.textContent = `Student at T = ${temperature}: ${found.entropy.student.toFixed(2)} nats`;
-    push.head.textContent = `Gradient of the KD term: length ${found.length.toFixed(2)}`;
+    push.head.textContent = `Gradient of KD: length ${found.length.toFixed(2)}`;
     teacher.body.replaceChildren(drawBars(classes, label, found.teacher, "teacher"));
     student.body.replaceChildren(drawBars(classes, label, found.student, "student"));
     push.body.replaceChildren(drawGradient(classes, label, found.gradient, most[picture] || 1));

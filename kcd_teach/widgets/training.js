@@ -4,17 +4,17 @@
 
 /** A panel with the curves of one row in its colour, and those of all others in grey behind it. */
 function drawRuns(row, rows, epochs, low, high) {
-  const wide = 260, tall = 130, left = 34, x = (epoch) => left + (epoch - 1) / Math.max(epochs - 1, 1) * (wide - left - 10),
+  const wide = 260, tall = 130, left = 40, x = (epoch) => left + (epoch - 1) / Math.max(epochs - 1, 1) * (wide - left - 10),
     y = (value) => tall - 20 - (value - low) / (high - low) * (tall - 40);
   const path = (line) => `M${line.map((value, at) => `${x(at + 1)} ${y(value)}`).join("L")}`;
-  const last = row.running.concat(row.done).map((line) => line[line.length - 1]);
+  const last = row.done.concat(row.running).map((line) => line[line.length - 1]);
   const plotted = svg("svg", { viewBox: `0 0 ${wide} ${tall}`, role: "img",
     "aria-label": `${row.name}: ${last.length ? last.map((value) => `${value.toFixed(1)} %`).join(", ") : "not run yet"}` },
     svg("path", { class: "axis", d: `M${left} 20V${tall - 20}H${wide - 10}` }),
     svg("text", { x: left, y: 12 }, row.name),
-    svg("text", { x: wide - 10, y: 12, "text-anchor": "end" }, last.length ? `${last[0].toFixed(1)} %` : "not run yet"),
+    svg("text", { x: wide - 10, y: 12, "text-anchor": "end" }, last.length ? `${last[last.length - 1].toFixed(1)} %` : "not run yet"),
     svg("text", { x: left - 4, y: y(low) + 4, "text-anchor": "end", class: "faint" }, String(low)),
-    svg("text", { x: left - 4, y: y(high) + 4, "text-anchor": "end", class: "faint" }, String(high)),
+    svg("text", { x: left - 4, y: y(high) + 4, "text-anchor": "end", class: "faint" }, `${high} %`),
     svg("text", { x: left, y: tall - 6, class: "faint" }, "epoch 1"),
     svg("text", { x: wide - 10, y: tall - 6, "text-anchor": "end", class: "faint" }, String(epochs)));
   for (const other of rows) if (other !== row) for (const line of other.done.concat(other.running))
@@ -41,6 +41,7 @@ const drawing = { render: instrument(({ model, root }) => {
     buttons = make("div", { class: "bar" });
   const press = (name) => () => model.send({ press: name });
   const start = make("button", { type: "button", click: press("start") }), stop = make("button", { type: "button", click: press("stop") }, "stop");
+  if (model.get("answer").buttons && model.send) buttons.append(start, stop);
   root.append(buttons, panels, state, cells);
   return () => {
     const answer = model.get("answer"), all = answer.rows.flatMap((row) => row.done.concat(row.running)).flat();
@@ -49,10 +50,11 @@ const drawing = { render: instrument(({ model, root }) => {
     state.textContent = answer.text;
     if (answer.cells) cells.replaceChildren(drawCells(answer.cells));
     if (answer.buttons && model.send) {
-      buttons.replaceChildren(start, stop);
+      const [next, spent] = answer.buttons.busy ? [stop, start] : [start, stop], held = document.activeElement === spent;
       start.textContent = answer.buttons.start;
-      start.disabled = answer.buttons.busy;
-      stop.disabled = !answer.buttons.busy;
+      next.disabled = false;
+      if (held) next.focus(); // a button that cannot be pressed any more would lose the keyboard
+      spent.disabled = true;
     }
   };
 }) };

@@ -64,8 +64,10 @@ class TrainingView(Instrument):
                 line.append(100 * report.test_accuracy)
                 pace(name, run)
                 rest = pace.of_run(name, run)
-                left = f", about {spoken(rest)} more" if rest else ""
-                self._show(run, f"{name}: epoch {run.epoch} of {run.recipe.epochs}, {line[-1]:.1f} %{left}.")
+                left = f", about {spoken(rest)} left" if rest else ""
+                self._show(
+                    run, f"{name}: epoch {run.epoch} of {run.recipe.epochs}, test accuracy {line[-1]:.1f} %{left}."
+                )
                 yield report
         except KeyboardInterrupt:
             self._show(run, f"{name}: stopped in epoch {run.epoch + 1}; run the cell again, and it goes on from there.")

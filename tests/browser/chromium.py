@@ -114,6 +114,11 @@ def move_every_control(instrument):
         else:
             page.keyboard.press("Enter")
         wait_for_change(instrument, before, name)
+        if (
+            not slider and control.inner_text() == "pause"
+        ):  # what plays on would be mistaken for the next control's doing
+            page.keyboard.press("Enter")
+            instrument.get_by_role("button", name="play", exact=True).wait_for()
         moved.append(name)
     return moved
 

@@ -60,6 +60,23 @@ def test_one_does_not_disturb_the_others(together, one):
     assert sum(seen(other) != old for other, old in zip(everything, before, strict=True)) == 1
 
 
+def test_a_control_keeps_its_arrows_and_leaves_other_keys_to_jupyterlab(lab, together, one):
+    chosen = "() => [...document.querySelectorAll('.jp-Cell')].findIndex(cell => cell.matches('.jp-mod-selected'))"
+    slider(one).focus()  # that chooses its cell
+    file, cell = lab.books / "together.ipynb", together.evaluate(chosen)
+    stored = file.stat().st_mtime_ns
+    for key in ("ArrowLeft", "ArrowDown", "ArrowUp", "ArrowUp"):
+        slider(one).press(key)
+    settled(one)
+    assert together.evaluate(chosen) == cell
+    slider(one).press("Control+s")
+    for _ in range(100):
+        if file.stat().st_mtime_ns > stored:
+            return
+        together.wait_for_timeout(100)
+    raise AssertionError("Ctrl+S saves nothing")
+
+
 def test_nothing_serious_stands_in_the_way_of_other_senses(together):
     assert findings(together) == []
 
