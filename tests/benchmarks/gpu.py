@@ -127,10 +127,10 @@ def pack(folder: Path, out: Path, most: int = MOST_BYTES) -> list[str]:
     from kcd_teach._files import written_whole
     from kcd_teach.benchmark import Store
 
-    under_way = Store(folder).under_way()
-    furthest = sorted(under_way, key=lambda key: -under_way[key][-1]["epoch"])
+    epochs = {f"{key}.pt": lines[-1]["epoch"] for key, lines in Store(folder).under_way().items()}
+    last = [path for path in (folder / "checkpoints").glob("*.pt") if not path.name.endswith(".previous.pt")]
     files = [folder / name for name in ("plan.json", "sample.json", "results.jsonl")]
-    files += [folder / "checkpoints" / f"{key}.pt" for key in furthest]
+    files += sorted(last, key=lambda path: -epochs.get(path.name, 0))
     held, names = io.BytesIO(), []
     with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for path in filter(Path.exists, files):
