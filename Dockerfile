@@ -7,7 +7,9 @@ COPY kcd_teach /source/kcd_teach
 COPY notebooks /source/notebooks
 COPY data /source/data
 RUN pip install --no-cache-dir /source && rm -r /source
-RUN useradd --create-home learner && mkdir /home/learner/course && chown learner /home/learner/course
+# Any user may write here, so that a folder of whoever starts it can be mounted: docker run --user.
+RUN useradd --create-home learner && mkdir /home/learner/course && chmod 777 /home/learner /home/learner/course
+ENV HOME=/home/learner
 USER learner
 WORKDIR /home/learner
 EXPOSE 8888

@@ -12,7 +12,7 @@ PYTEST := $(PY) -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadsco
 HEART  := tests/test_resuming.py tests/test_training.py tests/test_loop_oracle.py tests/condensation \
           tests/distillers/test_kd.py tests/test_views.py tests/test_batches.py
 
-.PHONY: help lab app quick test lint tour notebooks site browser bench studies develop lock clean
+.PHONY: help lab app quick test lint tour notebooks site browser bench gpu studies develop lock clean
 
 help:                              ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1@\2/p' $(MAKEFILE_LIST) | while IFS=@ read -r name text; do printf '%-15s %s\n' "$$name" "$$text"; done
@@ -54,6 +54,9 @@ bench: $(VENV)/.test               ## measure speed (by hand; prints ratios)
 	$(PY) -m tests.benchmarks.engine
 	$(PY) -m tests.benchmarks.browser
 
+gpu: $(VENV)/.test                 ## what a GPU is wanted for: its tests, step times, the full runs; PARTS="campaign" SECONDS=840 DATA=FOLDER
+	$(PY) -m tests.benchmarks.gpu $(PARTS) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(DATA),--data $(DATA)) $(GPUFLAGS)
+
 # The studies on choosing by value, with the value measures and the altered images that their plans name.
 CHOICE := choice-2k choice-10k choice-500 choice-length choice-convnet ranking-2k wrong-labels rare-class duplicates
 OWN    := --with data/results/choice/ranking_measures.py --with data/results/choice/altered_images.py
@@ -77,8 +80,9 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12")'
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Could not create $(VENV). On Debian and Ubuntu, install the package python3-venv first."; exit 1; }
 ifdef CPU
-	$(PY) -m pip install --quiet uv
-	$(PY) -m uv pip install --python $(PY) --torch-backend cpu torch torchvision
+	@# Half an environment would be taken for a whole one, and get PyTorch with CUDA the next time.
+	@{ $(PY) -m pip install --quiet uv && $(PY) -m uv pip install --python $(PY) --torch-backend cpu torch torchvision; } \
+	  || { rm -rf $(VENV); echo "PyTorch for processors could not be downloaded; $(VENV) was removed, so that you can try again."; exit 1; }
 else
 	@echo "PyTorch comes with CUDA on Linux, 3.2 GB in all; without a GPU: make clean, then make lab CPU=1 (docs/installing.md)"
 endif

@@ -74,7 +74,10 @@ def copy_course(to: Path) -> tuple[int, int]:
 
     Raises:
         FileNotFoundError: they were not installed with the package.
+        NotADirectoryError: ``to`` is a file.
     """
+    if to.exists() and not to.is_dir():
+        raise NotADirectoryError(f"to must be a folder, new or not, got the file {to}")
     notebooks = sorted(course_folder().glob("*.ipynb"))
     if not notebooks:
         raise FileNotFoundError(f"the notebooks are not in {course_folder()}; install kcd_teach again")

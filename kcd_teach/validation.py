@@ -116,7 +116,7 @@ def smallest_batch(counts: Sequence[int], recipe: Recipe, method: str, least: in
     if smallest < least:
         raise ValueError(
             f"{method} needs batches of at least {least} samples, but batch_size={recipe.batch_size} leaves a last one of "
-            f"{smallest} of {count}; use drop_last=True or another batch_size"
+            f"{smallest} of {count}; use drop_last=True, another batch_size, or other samples (--per-class, or another ratio)"
         )
     return smallest
 

@@ -189,7 +189,7 @@ def test_a_folder_goes_on_with_its_plan(tmp_path):
         assert (tmp_path / "results.jsonl").read_bytes() == results
     assert "for 176 runs and" in call("doctor", "--pair", "all", "--row", "all", "--seeds", 1, *folder)
     said = call("doctor", *folder)
-    assert "for 4 runs and 1 teachers" in said
+    assert "for 4 runs and 1 teacher from" in said
     assert "5 classes" in said
 
 
@@ -277,6 +277,9 @@ def test_plots_of_a_folder_finished_or_not(tmp_path, monkeypatch):
             ["bench", "--pair", "resnet8>MobileNetV2", "--classes", "3", "--per-class", "7", "--row", "Student"],
             "error: student cannot be trained on a batch of 1 images: Expected more than 1 value per channel when training",
         ),
+        (["doctor", "--dataset", "pets"], "error: dataset='pets' is unknown. Known: fashion-mnist-mini, "),
+        (["doctor", "--dataset", "pets"], "; and no folder of images is called so in "),
+        (["bench", "--plan", "ranking-2k"], "choice/ranking_measures.py .."),
         (["bench", "--checkpoint", "resnet56"], "error: checkpoint must be NETWORK=FILE"),
         (["bench", *PAIR, "--row", "KD", "--checkpoint", "mini_resnet8x3=nowhere.pth", *SMALL], "nowhere.pth"),
         (["bench", "--engine", "rai"], "error: engine='rai' is unknown; did you mean 'ray'? Known: local, ray"),

@@ -91,6 +91,8 @@ def test_the_course_is_copied_and_nothing_overwritten(tmp_path):
     (tmp_path / "mine" / known[1]).unlink()
     assert copy_course(tmp_path / "mine") == (1, len(known) - 1)
     assert (tmp_path / "mine" / known[0]).read_text() == "mine"
+    with pytest.raises(NotADirectoryError, match="to must be a folder, new or not, got the file"):
+        copy_course(tmp_path / "mine" / known[0])
 
 
 def test_the_wheel_brings_the_notebooks(tmp_path):

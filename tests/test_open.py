@@ -478,3 +478,11 @@ def test_what_one_test_registers_no_other_one_finds(turn, own):
     assert "my_things" not in sys.modules, turn
     load_file(own)
     assert "bars" in list_datasets(), turn
+
+
+def test_a_method_says_whether_it_asks_for_taps():
+    class Forgetful(Distiller):
+        """No word about taps."""
+
+    with pytest.raises(TypeError, match=r"Forgetful\.uses_taps must be False, or its constructor must take the taps"):
+        create_distiller(Forgetful, *tiny_networks(), image_shape=(1, 12, 12))

@@ -1,6 +1,8 @@
 """Images of one's own: a folder, arrays, a data set of torchvision; what is found is said, and what is wrong is named."""
 
 import json
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from torch.utils.data import Dataset as TorchDataset
 from typer.testing import CliRunner
 
 from kcd_teach import Recipe, create_model, distill, load_dataset
-from kcd_teach.benchmark import Prepared, Scale, Store
+from kcd_teach.benchmark import Prepared, Scale, Store, make_plan, make_table, run_plan
+from kcd_teach.benchmark.settings import find_scale
 from kcd_teach.cli import app
 from kcd_teach.datasets import Dataset, write_npz
 from kcd_teach.fingerprints import fingerprint_of
@@ -230,6 +233,20 @@ def test_a_folder_is_named_wherever_a_name_is(tmp_path, monkeypatch):
     before = scale.images()
     picture(1, 9, 9).save(tmp_path / "pets" / "cat" / "00a.png")
     assert scale.images() is not before
+
+
+def test_no_published_number_stands_beside_images_of_ones_own(tmp_path, monkeypatch):
+    fill(tmp_path / "pets")
+    monkeypatch.chdir(tmp_path)
+    scale = replace(find_scale("small"), dataset="pets", epochs=1)
+    plan = make_plan(["R56>R20"], ["Student", "KD"], scale=scale)
+    done = run_plan(plan, tmp_path / "runs", quiet=True, announce=lambda text: None)
+    table = make_table(done.prepared, Store(tmp_path / "runs"))
+    for text in (table.markdown(), table.plain(80)):
+        assert "CIFAR-100" not in text
+        assert "Nothing was published about these images" in text
+        assert not re.search(r"published \d|72\.34|69\.", text)
+    assert table.beside()["R56>R20"]["KD"][0] is None
 
 
 def test_the_command_line_takes_a_folder(tmp_path, monkeypatch):

@@ -261,6 +261,14 @@ def test_workers_import_it_too(package):
     assert len(Store(package / "runs").records()) == len(done.prepared.units()) == 2
 
 
+def test_a_function_that_takes_no_classes_is_named(package):
+    (package / "my_package" / "lonely.py").write_text("def network():\n    pass\n")
+    with pytest.raises(
+        TypeError, match=r"factory of 'my_package\.lonely:network' must take num_classes= and in_channels="
+    ):
+        create_model("my_package.lonely:network", num_classes=7)
+
+
 def test_a_function_that_knows_nothing_of_channels_is_called_without():
     network = create_model("torchvision.models:resnet18", num_classes=7)
     assert network.fc.out_features == 7

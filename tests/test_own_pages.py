@@ -1,7 +1,9 @@
 """The pages about one's own images, networks and loop, and about using a student: every section runs as a file, in few processes."""
 
+import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -12,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGES = ("own_images_and_networks", "own_loop", "using_a_student")
 IN_TURN = "import runpy, sys; [runpy.run_path(file, run_name='__main__') for file in sys.argv[1:]]"
-OPTIONAL = ("lightning", "onnxruntime", "onnxscript")
+OPTIONAL = ("lightning", "onnxruntime", "onnxscript", "timm")
 SAID = {  # a line that ends what a section prints
     "Images": r"2 48|2 \d+ [\d.]+",
     "Plain PyTorch, with a DataLoader": r"6 70 \d+ [\d.]+",
@@ -47,6 +49,27 @@ def test_sections_run(tmp_path):
             assert re.search(rf"^({SAID[file.stem]})$", said, flags=re.M), said
     if left_out:
         pytest.skip(f"all others ran; what these need is not installed: {', '.join(left_out)}")
+
+
+def lesson() -> str:
+    """The text of notebook 06."""
+    cells = json.loads((ROOT / "notebooks" / "06_does_choosing_help.ipynb").read_text(encoding="utf-8"))["cells"]
+    return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+
+
+@pytest.mark.parametrize("page", ["methods.md", "notebook 06"])
+def test_the_file_of_ones_own_things_and_its_commands(tmp_path, page):
+    """Every command is run as it stands, but with a single seed and epoch."""
+    text = lesson() if page == "notebook 06" else (ROOT / "docs" / page).read_text(encoding="utf-8")
+    (code,) = (block for block in re.findall(r"```python\n(.*?)```", text, flags=re.S) if "register_value" in block)
+    commands = re.findall(r"^kcd-teach ((?:--with (\w+\.py) )(?:.*\\\n)*.*)", text, flags=re.M)
+    assert len(commands) == (3 if page == "methods.md" else 1)
+    for command, file in commands:
+        (tmp_path / file).write_text(code)
+        words = shlex.split(command.replace("\\\n", " "))
+        shorter = ["--seeds", "1", "--epochs", "1"] if "bench" in words else []
+        said = run(tmp_path, "-m", "kcd_teach.cli", *words, *shorter)
+    assert re.search(r"^\| second guess 30% \| . / [\d.]+ \(n = 1\) \|$", said, flags=re.M), said
 
 
 def run(folder: Path, *arguments: str | Path) -> str:

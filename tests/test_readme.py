@@ -67,7 +67,7 @@ def test_the_verdict_is_that_of_the_stored_studies():
 
 @pytest.mark.parametrize("page", ["README.md", "docs/methods.md"])
 def test_python_example_runs(capsys, page):
-    (example,) = re.findall(r"```python\n(.*?)```", PAGES[page], flags=re.S)
+    example, *_ = re.findall(r"```python\n(.*?)```", PAGES[page], flags=re.S)
     exec(example.replace("epochs=24", "epochs=6"), {})
     assert len(capsys.readouterr().out.splitlines()) == 6
 

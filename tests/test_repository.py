@@ -1,5 +1,6 @@
 """What stands around the code: commands, hooks, versions, citation, texts for those who work on it."""
 
+import os
 import re
 import subprocess
 import sys
@@ -84,6 +85,29 @@ def wanted() -> list[Requirement]:
     extras = PROJECT["project"]["optional-dependencies"].values()
     requirements = [Requirement(text) for texts in [PROJECT["project"]["dependencies"], *extras] for text in texts]
     return [one for one in requirements if canonicalize_name(one.name) != "kcd-teach"]
+
+
+def test_the_environment_of_conda_has_every_dependency():
+    """What is missing would come from PyPI after all, and PyTorch with CUDA."""
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    given = [Requirement(text) for text in environment["dependencies"] if isinstance(text, str)]
+    specifiers = {one.name.replace("pytorch-cpu", "torch"): one.specifier for one in given}
+    needed = {one.name: one.specifier for one in map(Requirement, PROJECT["project"]["dependencies"])}
+    assert specifiers.keys() == {*needed, "python", "pip"}
+    assert specifiers["torch"] == needed["torch"]
+
+
+def test_half_an_environment_is_removed(tmp_path):
+    """Without a network, CPU=1 must not leave an environment that would get PyTorch with CUDA the next time."""
+    environment = {**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path)}
+    made = tmp_path / "made"
+    done = subprocess.run(
+        ["make", "-C", ROOT, f"{made}/bin/python", "CPU=1", f"VENV={made}", f"PYTHON={sys.executable}"],
+        env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "PyTorch for processors could not be downloaded" in done.stdout
+    assert not made.exists()
 
 
 @pytest.mark.parametrize("requirement", wanted(), ids=lambda requirement: requirement.name)

@@ -6,6 +6,7 @@
 - :mod:`~kcd_teach.benchmark.runs`: one run, a teacher's or a student's
 - :mod:`~kcd_teach.benchmark.runner`, :mod:`~kcd_teach.benchmark.ray_engine`: the runner, on one machine or on several
 - :mod:`~kcd_teach.benchmark.store`: the folder of results
+- :mod:`~kcd_teach.benchmark.costs`: the time and the memory of a step, and the hours of a plan
 - :mod:`~kcd_teach.benchmark.doctor`: what a plan needs, checked before it starts
 - :mod:`~kcd_teach.benchmark.table`, :mod:`~kcd_teach.benchmark.curves`, :mod:`~kcd_teach.benchmark.plotting`: the results
   as a table, as plain numbers and as pictures

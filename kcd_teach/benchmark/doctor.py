@@ -1,30 +1,27 @@
 """What a plan needs, checked before it starts: device, memory, data, disk, teachers and time."""
 
 import importlib.metadata
-import json
 import os
 import platform
 import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import torch
-from torch.nn import functional as F
 
 from kcd_teach import __version__
 from kcd_teach._checks import check_at_least, check_device
+from kcd_teach.benchmark.costs import Steps, costs_by_pair, expected_seconds, runs_that_fit, time_networks
 from kcd_teach.benchmark.plan import Plan
-from kcd_teach.benchmark.runs import THREADS, Root, check_checkpoints, choose_teacher, repeatably
+from kcd_teach.benchmark.runs import THREADS, Root, check_checkpoints, choose_teacher
 from kcd_teach.benchmark.settings import Pair, Row, Scale
 from kcd_teach.benchmark.store import Store
-from kcd_teach.datasets import Dataset, find_data_file
+from kcd_teach.datasets import Dataset
 from kcd_teach.distillers import Taps, build_distiller, distiller_class, read_taps
 from kcd_teach.knowledge import check_room_of_answers, default_folder, room_of_answers
 from kcd_teach.models import create_model
-from kcd_teach.recipe import Engine
 
 FILES = 3
 """Of a run at the same time: the last checkpoint, the one before it, and the next one being written."""
@@ -134,104 +131,6 @@ def _features(name: str, shape: Shape, classes: int) -> tuple[tuple[int, ...], .
     return read_taps(network, network, shape, features=True).student
 
 
-STARTING, SAVING = 70, 12
-"""Training images that take as long as the start of a run, with its rehearsal, and as saving it after an epoch. Measured with
-two pairs at small scale, where they are a third of the time; at full scale they are nothing."""
-REPEATS = 2
-CPU_BATCH = 16
-"""Images per timed step on a CPU, where time grows with the batch from the first image on."""
-
-
-@dataclass(frozen=True)
-class Speed:
-    """Seconds per image of one network on one device.
-
-    Attributes:
-        forward: without gradients, as a teacher or in a test.
-        step: forward, backward and update, as a student.
-    """
-
-    forward: float
-    step: float
-
-
-def time_network(network: str, plan: Plan, dataset: Dataset, device: torch.device | str) -> Speed:
-    """Time a network on images of the plan's shape, some seconds at most."""
-    engine = Engine(device, plan.scale.precision)
-    model = engine.prepare(create_model(network, len(dataset.classes), dataset.in_channels, seed=0))
-    size = plan.scale.batch_size if engine.device.type == "cuda" else min(plan.scale.batch_size, CPU_BATCH)
-    images = torch.zeros(size, *dataset.train_images.shape[1:], device=engine.device)
-    labels = torch.zeros(size, dtype=torch.int64, device=engine.device)
-    optimizer = torch.optim.SGD(model.parameters(), 1e-4, momentum=0.9)
-
-    def forward() -> None:
-        with torch.no_grad(), engine.autocast():
-            model(images)
-
-    def step() -> None:
-        with engine.autocast():
-            logits = model(images)
-        optimizer.zero_grad()
-        F.cross_entropy(logits.float(), labels).backward()
-        optimizer.step()
-
-    with repeatably():
-        return Speed(_least(forward, engine.device) / size, _least(step, engine.device) / size)
-
-
-def expected_seconds(plan: Plan, dataset: Dataset, device: torch.device | str) -> float:
-    """Seconds of computing that a plan takes, teachers included, all workers together; an estimate.
-
-    What a method adds to a step of KD is taken from ``data/results/method_costs.json``, measured on other networks.
-    Starting and saving are taken from two pairs, in proportion to the time of an image.
-    """
-    students = {pair.student for pair in plan.pairs}
-    speeds = {name: time_network(name, plan, dataset, device) for name in sorted({*students, *plan.teachers})}
-    count, tests = len(dataset.train_images), len(dataset.test_images)
-    epochs = plan.scale.epochs
-    lessons = plan.scale.teacher_epochs or epochs
-    total = sum(
-        lessons * ((count + SAVING) * speeds[name].step + tests * speeds[name].forward) + STARTING * speeds[name].step
-        for name in plan.teachers
-    )
-    factors = _method_factors()
-    for row in plan.rows:
-        # Pairs with the same student share the runs of the student alone.
-        pairs = {pair.student: pair for pair in plan.pairs}.values() if not row.method else plan.pairs
-        for pair in pairs:
-            student = speeds[pair.student]
-            together = student.step if not row.method else student.step + speeds[pair.teacher].forward
-            shown = sum(row.shown(count, epochs)) + _prepared(row, epochs) * count
-            length = row.epochs(epochs)
-            run = shown * together * factors.get(row.method, 1.0) + (length + 1) * tests * student.forward
-            run += (STARTING + SAVING * length) * together
-            total += run * len(plan.seeds_of(row))
-    return total
-
-
-def _prepared(row: Row, epochs: int) -> int:
-    """Epochs that a method prepares before the student's first."""
-    return round(epochs * distiller_class(row.method).needs.preparation) if row.method else 0
-
-
-def _method_factors() -> dict[str, float]:
-    """Time of a step relative to KD, by method."""
-    stored = json.loads(find_data_file("results/method_costs.json").read_text(encoding="utf-8"))
-    return {name: figures["step time over KD"]["median"] for name, figures in stored["methods"].items()}
-
-
-def _least(work: Callable[[], None], device: torch.device) -> float:
-    """Seconds of one call, the least of a few after one to warm up."""
-    seconds = []
-    for _ in range(REPEATS + 1):
-        started = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - started)
-    return min(seconds[1:])
-
-
 @dataclass(frozen=True)
 class Finding:
     """The result of one check.
@@ -282,6 +181,8 @@ def examine(
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     yield _versions()
     yield (ready := _device(device, plan.scale))
+    if probing and plan.scale.is_published:
+        yield _hours(plan, price)
     try:
         dataset = plan.scale.images(root)
     except (ValueError, RuntimeError, OSError) as error:
@@ -292,7 +193,7 @@ def examine(
     yield from _batches(plan, dataset)
     yield from _teachers(plan, Path(folder), root, checkpoints)
     if probing and ready.fine:
-        yield _time(plan, dataset, workers, device, price)
+        yield from _time(plan, dataset, workers, device, price)
 
 
 def _versions() -> Finding:
@@ -323,7 +224,7 @@ def _data(dataset: Dataset, scale: Scale) -> Finding:
     counts = torch.bincount(dataset.train_labels.cpu(), minlength=len(dataset.classes))
     few, many = int(counts.argmin()), int(counts.argmax())
     uneven = (
-        f"; from {int(counts[few])} training images of {dataset.classes[few]!r} to {int(counts[many])} of "
+        f"; from {int(counts[few])} training image{'s' * (int(counts[few]) > 1)} of {dataset.classes[few]!r} to {int(counts[many])} of "
         f"{dataset.classes[many]!r}"
         if counts[few] < counts[many]
         else ""
@@ -345,7 +246,7 @@ def _room(plan: Plan, dataset: Dataset, folder: Path, workers: int) -> Finding:
     return Finding(
         "room",
         f"disk: up to {room.disk / 1e9:.2f} of {free / 1e9:.1f} GB free for {folder}{cache}; memory: about "
-        f"{room.memory / 1e9:.1f}{machine} GB for {workers} workers, activations not counted",
+        f"{room.memory / 1e9:.1f}{machine} GB for {workers} worker{'s' * (workers > 1)}, activations not counted",
     )
 
 
@@ -375,9 +276,28 @@ def _teachers(plan: Plan, folder: Path, root: Root, checkpoints: Mapping[str, st
             yield Finding("teacher", f"{found}{why and f'; {why}'}")
 
 
-def _time(plan: Plan, dataset: Dataset, workers: int, device: str, price: float | None) -> Finding:
-    hours = expected_seconds(plan, dataset, device) / 3600 / (workers if device == "cpu" else 1)
+def _hours(plan: Plan, price: float | None) -> Finding:
+    """What every pair takes on the GPU where steps were measured."""
+    steps = Steps()
+    named = [
+        f"{of.pair.name} {of.hours:.0f} hours{_price(of.hours, price)} (step of KD {of.known}, {of.step:.1f} ms)"
+        for of in costs_by_pair(plan, plan.pairs, steps)
+    ]
+    return Finding("hours", f"on one {steps.card}, teacher included, one run after the other: {'; '.join(named)}")
+
+
+def _price(hours: float, price: float | None) -> str:
+    return "" if price is None else f", which cost {hours * price:.2f} at {price:g} an hour"
+
+
+def _time(plan: Plan, dataset: Dataset, workers: int, device: str, price: float | None) -> Iterator[Finding]:
+    speeds = time_networks(plan, dataset, device)
+    if device != "cpu":
+        fit = runs_that_fit(plan, dataset, speeds, torch.cuda.mem_get_info(device)[0])
+        yield Finding("side by side", f"about {fit} runs fit on the GPU at once, each in its own process", fine=fit > 0)
+    hours = expected_seconds(plan, dataset, speeds) / 3600 / (workers if device == "cpu" else 1)
     runs = plan.num_runs
-    cost = "" if price is None else f", which cost {hours * price:.2f} at {price:g} an hour"
     length = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes" if hours >= 1 / 60 else "a minute"
-    return Finding("time", f"about {length} for {runs} runs and {len(plan.teachers)} teachers from nothing{cost}")
+    cost = _price(hours, price)
+    counts = f"{runs} run{'s' * (runs != 1)} and {len(plan.teachers)} teacher{'s' * (len(plan.teachers) != 1)}"
+    yield Finding("time", f"about {length} for {counts} from nothing{cost}")

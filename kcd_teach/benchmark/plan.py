@@ -157,7 +157,7 @@ def find_plan(name: str) -> Plan:
     """The plan of a stored study, or the one in a file whose name ends in ``.json``.
 
     Raises:
-        ValueError: an unknown study; a file that holds no plan.
+        ValueError: an unknown study; a file that holds no plan, or one with names from files that were not loaded.
         OSError: a file that is missing.
 
     >>> find_plan("students-10k").num_runs
@@ -165,7 +165,9 @@ def find_plan(name: str) -> Plan:
     """
     path = Path(name) if name.endswith(".json") else _study(name) / "plan.json"
     with reading(path, "a plan", "copy it again, or choose another file"):
-        return read_plan(unsealed(path.read_text(encoding="utf-8")))
+        content = unsealed(path.read_text(encoding="utf-8"))
+        _check_files(path, content)
+        return read_plan(content)
 
 
 def open_study(name: str) -> tuple["Prepared", Store]:
@@ -275,7 +277,8 @@ def _check_files(path: Path, content: Mapping[str, Any]) -> None:
     """Raise unless what a plan names is registered; its files are not run just because it names them."""
     known = {f"{origin.kind} {origin.name}" for origin in origins()}
     if set(content.get("registered", ())) - known:
-        missing = content["files"]
+        # Those of a stored study are named from its folder, and may lie in the installed package.
+        missing = [str((path.parent / file).resolve()) for file in content["files"]]
         options = " ".join(f"--with {file}" for file in missing)
         raise FileNotLoaded(
             f"{path} has names from files of your own, {', '.join(missing)}: load them first, with "

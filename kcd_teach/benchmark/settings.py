@@ -414,7 +414,10 @@ class Scale:
             object.__setattr__(self, "dataset", str(folder_of(self.dataset)))  # whole, for processes in other folders
         elif not Path(self.dataset).is_absolute():  # a plan can be read where its images are not
             folder_of(self.dataset)  # refuses what looks like a path
-            check_choice("dataset", self.dataset, list_datasets())
+            try:
+                check_choice("dataset", self.dataset, list_datasets())
+            except ValueError as error:
+                raise ValueError(f"{error}; and no folder of images is called so in {Path.cwd()}") from error
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("store", self.store, STORES)
         check_choice("teachers", self.teachers, ("trained", "bundled"))

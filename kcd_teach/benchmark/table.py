@@ -24,6 +24,7 @@ from kcd_teach.benchmark.published import (
 )
 from kcd_teach.benchmark.settings import STUDENT, Row
 from kcd_teach.benchmark.store import Record, Store
+from kcd_teach.datasets import SOURCES
 from kcd_teach.statistics import Interval, interval, paired_differences
 
 if TYPE_CHECKING:
@@ -69,9 +70,10 @@ class Cell:
     @property
     def baseline(self) -> float | None:
         """Published accuracy to compare with: as printed, except where note (a) corrects it."""
-        if self.row == STUDENT.name and self.pair in STUDENT_BASELINES:
-            return STUDENT_BASELINES[self.pair]
-        return None if self.published is None else self.published.accuracy
+        if self.published is None:
+            return None
+        corrected = STUDENT_BASELINES if self.row == STUDENT.name else {}
+        return corrected.get(self.pair, self.published.accuracy)
 
     @property
     def like(self) -> bool:
@@ -128,6 +130,8 @@ class BenchmarkTable:
         scale = self.prepared.plan.scale
         if scale.is_published:
             return ""
+        if _own_images(self.prepared):
+            return "Nothing was published about these images, so our numbers stand alone."
         return (
             f"Scale {scale.name!r} ({self.prepared.num_samples:,} images, {scale.epochs} epochs) is not the published "
             "recipe (50,000 images, 240 epochs), so our numbers cannot be compared with the published ones."
@@ -258,8 +262,8 @@ class BenchmarkTable:
             "Each cell: published / ours, accuracy of the last epoch in percent, mean ± 95 % interval over n seeds; "
             "Δ ours minus published; gain condensed minus plain, paired by seed, percentage points. "
             f"{EMPTY} was not run, or not published. How many runs a published number averages is not established.",
-            f"Ours: scale {scale.name!r}, {size}; {self.runs} of {plan.num_runs} runs. Published: 50,000 images of "
-            "CIFAR-100, 240 epochs.",
+            f"Ours: scale {scale.name!r}, {size}; {self.runs} of {plan.num_runs} runs."
+            + ("" if _own_images(self.prepared) else " Published: 50,000 images of CIFAR-100, 240 epochs."),
         ]
         if self.apart:
             notes.append(f"{self.apart} Δ is left out.")
@@ -274,14 +278,16 @@ class BenchmarkTable:
         teacher = self.prepared.teachers.get(network)
         if teacher is None:
             return f"{EMPTY} / {EMPTY}"
-        printed = EMPTY if teacher.published is None else f"{teacher.published:.2f}"
+        unknown = teacher.published is None or _own_images(self.prepared)
+        printed = EMPTY if unknown else f"{teacher.published:.2f}"
         return f"{printed} / {100 * teacher.accuracy:.2f}"
 
     def _teacher_lines(self, network: str) -> Lines:
         teacher = self.prepared.teachers.get(network)
         if teacher is None:
             return [EMPTY], (), True
-        printed = [] if teacher.published is None else [f"published {teacher.published:.2f}"]
+        unknown = teacher.published is None or _own_images(self.prepared)
+        printed = [] if unknown else [f"published {teacher.published:.2f}"]
         return [f"{100 * teacher.accuracy:.2f}", *printed], (), False
 
 
@@ -299,6 +305,11 @@ EXPLAINED = (
 def lettered(notes: tuple[str, ...]) -> str:
     """Keys of notes as they stand behind a name or a number, ``" (e, j)"``; empty without one."""
     return f" ({', '.join(notes)})" if notes else ""
+
+
+def _own_images(prepared: Prepared) -> bool:
+    """True for images of a folder, or registered by a user, beside which a number of CIFAR-100 has no place."""
+    return prepared.plan.scale.dataset not in SOURCES
 
 
 def make_table(prepared: Prepared, store: Store) -> BenchmarkTable:
@@ -330,7 +341,7 @@ def _cell(prepared: Prepared, row: Row, pair: str, found: Mapping[str, Mapping[s
     return Cell(
         pair,
         row.name,
-        published(row.name, pair),
+        None if _own_images(prepared) else published(row.name, pair),
         ours=interval(list(ours.values())) if ours else None,
         wanted=len(prepared.plan.seeds_of(row)),
         gain=interval(paired_differences(ours, plain)) if paired else None,

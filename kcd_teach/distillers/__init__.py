@@ -125,6 +125,8 @@ def build_distiller(name: str, taps: Taps, **settings: Any) -> Distiller:
 
 
 def _build(method: type[Distiller], taps: Taps, settings: dict[str, Any]) -> Distiller:
+    if method.uses_taps and method.__init__ is Distiller.__init__:
+        raise TypeError(f"{method.__name__}.uses_taps must be False, or its constructor must take the taps first")
     first: tuple[Any, ...] = (taps,) if method.uses_taps else ()
     return method(*first, **settings)
 

@@ -1,23 +1,20 @@
 """Lesson 08, the benchmark: its questions and exercises, what full runs cost, and a grid of what is done."""
 
-import json
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 from scipy import stats
-from torch import nn
 
 from kcd_teach.benchmark import Finding, Plan, Prepared, Store, curves, make_plan, open_study
+from kcd_teach.benchmark.costs import Steps, costs_by_pair
 from kcd_teach.benchmark.published import NOTES, gains
 from kcd_teach.benchmark.settings import PAIRS, Pair, Row
-from kcd_teach.datasets import find_data_file
 from kcd_teach.figures.table import Stack, Table
 from kcd_teach.lessons.exercise import Exercise, Judgement
 from kcd_teach.lessons.predictions import Question
-from kcd_teach.models import create_model
 from kcd_teach.widgets.run_panel import RunPanel
 
 QUESTIONS = {
@@ -184,49 +181,6 @@ def gains_table() -> Table:
     )
 
 
-class Steps:
-    """Milliseconds of a training step at full scale on the card where some were measured.
-
-    The others are estimated: networks this small wait for their kernels to be launched, so the time grows with the number
-    of layers, and a straight line through the measured steps says how.
-    """
-
-    def __init__(self) -> None:
-        lines = [json.loads(line) for line in find_data_file("results/gpu_steps.jsonl").read_text().splitlines()]
-        self.card = str(lines[0]["card"])
-        found = {line["part"]: line["ms"] for line in lines if "ms" in line}
-        self._layers: dict[str, int] = {}
-        self.measured: dict[tuple[str, str], float] = {
-            ("", network): found[f"{network} labels, plain"] for network in ("vgg13", "vgg8")
-        }
-        for name in ("V13>V8", "R56>R20"):
-            pair = next(pair for pair in PAIRS if pair.name == name)
-            self.measured[pair.teacher, pair.student] = found[f"{name} KD, plain"]
-        sizes = [self._size(*networks) for networks in self.measured]
-        self._line = np.polyfit(sizes, list(self.measured.values()), 1)
-
-    def _size(self, teacher: str, student: str) -> int:
-        """Layers that a step passes: once through the teacher, and forward, backward and in the update of the student."""
-        for network in filter(None, (teacher, student)):
-            if network not in self._layers:
-                modules = create_model(network, 100, 3, seed=0).modules()
-                self._layers[network] = sum(isinstance(m, (nn.Conv2d, nn.BatchNorm2d, nn.Linear)) for m in modules)
-        return self._layers.get(teacher, 0) + 3 * self._layers[student]
-
-    def estimate(self, teacher: str, student: str) -> float:
-        """What the line says, ms."""
-        return float(np.polyval(self._line, self._size(teacher, student)))
-
-    def of(self, teacher: str, student: str) -> float:
-        """Measured if it was, or else estimated, ms; without a teacher the step of a network on labels alone."""
-        return self.measured.get((teacher, student)) or self.estimate(teacher, student)
-
-    @property
-    def error(self) -> float:
-        """Largest relative error of the line at the measured steps."""
-        return max(abs(self.estimate(*networks) / ms - 1) for networks, ms in self.measured.items())
-
-
 def hours_table(plan: Plan, price: float | None = None) -> Table:
     """Hours that a plan's rows and seeds take at full scale, for each of the eleven pairs; and what they cost.
 
@@ -234,14 +188,10 @@ def hours_table(plan: Plan, price: float | None = None) -> Table:
         plan: whose rows and seeds are counted.
         price: of an hour of the card, in any currency.
     """
-    steps, factors, rows = Steps(), _factors(), []
-    for pair in PAIRS:
-        kd, hours = _hours(steps, pair, plan.rows, plan, factors)
-        known = "measured" if (pair.teacher, pair.student) in steps.measured else "estimated"
-        cost = [] if price is None else [f"{hours * price:.0f}"]
-        rows.append(
-            [pair.name, f"{steps.of(pair.teacher, pair.student):.1f}", f"{kd:.1f}", f"{hours:.0f}", *cost, known]
-        )
+    steps, rows = Steps(), []
+    for of in costs_by_pair(plan, PAIRS, steps):
+        cost = [] if price is None else [f"{of.hours * price:.0f}"]
+        rows.append([of.pair.name, f"{of.step:.1f}", f"{of.run:.1f}", f"{of.hours:.0f}", *cost, of.known])
     head = ["pair", "step of KD (ms)", "a run of KD (hours)", "all your runs (hours)"]
     head += [] if price is None else [f"at {price:g} an hour"]
     caption = (
@@ -250,27 +200,6 @@ def hours_table(plan: Plan, price: float | None = None) -> Table:
         f"which misses those by up to {100 * steps.error:.0f} %; expect it to miss the others, and other cards, by more."
     )
     return Table([*head, "the step was"], rows, caption, right=tuple(range(1, len(head))))
-
-
-def _hours(
-    steps: Steps, pair: Pair, rows: Iterable[Row], plan: Plan, factors: Mapping[str, float]
-) -> tuple[float, float]:
-    """Hours of one run of KD, and of the teacher with all rows and seeds."""
-    scale = make_plan(scale="full").scale
-    updates = scale.epochs * -(-50_000 // scale.batch_size)
-    hour = updates / 3_600_000
-    total = steps.of("", pair.teacher) * hour
-    for row in rows:
-        share = sum(row.shown(50_000, scale.epochs)) / (50_000 * scale.epochs)
-        step = steps.of(pair.teacher if row.method else "", pair.student) * factors.get(row.method, 1.0)
-        total += step * hour * share * len(plan.seeds_of(row))
-    return steps.of(pair.teacher, pair.student) * hour, total
-
-
-def _factors() -> dict[str, float]:
-    """Time of a method's step relative to KD, measured on small networks on a CPU."""
-    stored = json.loads(find_data_file("results/method_costs.json").read_text(encoding="utf-8"))
-    return {name: of["step time over KD"]["median"] for name, of in stored["methods"].items()}
 
 
 def report(findings: Iterable[Finding]) -> bool:

@@ -130,6 +130,8 @@ def create_model(name: str, num_classes: int = 100, in_channels: int = 3, seed: 
         try:
             model = factory(num_classes=num_classes, in_channels=in_channels)
         except TypeError as error:
+            if "num_classes" in str(error):
+                raise TypeError(f"the factory of {name!r} must take num_classes= and in_channels=: {error}") from error
             if "in_channels" not in str(error):
                 raise
             model = factory(num_classes=num_classes)

@@ -1,9 +1,10 @@
 """What does a step cost on a GPU, run plainly and as a graph, alone and side by side? Lines of JSON, most wanted first.
 
-    python -m tests.benchmarks.gpu_steps [--seconds S] [--out FILE] [--device DEVICE] [--images N]
+    python -m tests.benchmarks.gpu_steps [--seconds S] [--out FILE] [--device DEVICE] [--images N] [PAIR ...]
 
 Random images of CIFAR-100's shape, networks with random weights: speed does not depend on what they know. Convolutions
-are deterministic, as in every run of the benchmark. After ``--seconds`` no further part is begun.
+are deterministic, as in every run of the benchmark. After ``--seconds`` no further part is begun; called again with the
+same file and card, it measures the parts that the file does not hold yet.
 """
 
 import argparse
@@ -22,34 +23,52 @@ from torch.autograd import DeviceType
 
 from kcd_teach import Condenser, Recipe, distill, training
 from kcd_teach.benchmark.runs import repeatably
+from kcd_teach.benchmark.settings import find_pair
+from kcd_teach.fingerprints import code_fingerprint
 from kcd_teach.models import create_model
 from kcd_teach.training import Distillation
 from tests.benchmarks.graphed_runs import QUIET, Graphed
 from tests.benchmarks.material import batches_of, random_images, train_on
 
-RUNS = {
-    "vgg8 labels": ("", "vgg8", False), "vgg13 labels": ("", "vgg13", False), "V13>V8 KD": ("vgg13", "vgg8", False),
-    "V13>V8 KC-KD": ("vgg13", "vgg8", True), "R56>R20 KD": ("resnet56", "resnet20", False),
-}  # fmt: skip
+PAIRS = ("V13>V8", "R56>R20", "W40-2>W16-2", "V13>MN2")
 
 
 class Bench:
     """Parts that are measured one after the other until time is over."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
-        self.device, self.few = torch.device(arguments.device), arguments.few
+        self.device, self.few, self.out = torch.device(arguments.device), arguments.few, arguments.out
         self.dataset = random_images(arguments.images).to(self.device)
-        self.until, self.out = time.monotonic() + arguments.seconds, arguments.out.open("a")
+        self.until, self.begun = time.monotonic() + arguments.seconds, False
+        on_gpu = self.device.type == "cuda"
+        self.about = {"card": torch.cuda.get_device_name() if on_gpu else "cpu", "torch": torch.__version__,
+                      "cudnn": torch.backends.cudnn.version(), "tf32": torch.backends.cudnn.allow_tf32,
+                      "code": code_fingerprint()}  # fmt: skip
+        self.known = self.measured_before()
+
+    def measured_before(self) -> set[str]:
+        """Parts that the file holds of this card and these versions."""
+        found, ours = set(), False
+        for text in self.out.read_text().splitlines() if self.out.exists() else ():
+            with contextlib.suppress(ValueError):  # a killed process may have left half a line
+                line = json.loads(text)
+                ours = line.items() >= self.about.items() if "card" in line else ours
+                if ours and "took" in line and "failed" not in line:
+                    found.add(line["part"])
+        return found
 
     def say(self, **what: Any) -> None:
         print(json.dumps(what), flush=True)
-        print(json.dumps(what), file=self.out, flush=True)
+        with self.out.open("a") as file:
+            print(json.dumps(what), file=file, flush=True)
 
     def part(self, name: str, work: Callable[..., dict[str, Any]], *given: Any) -> None:
-        if time.monotonic() > self.until:
+        if name in self.known:
+            return
+        if self.begun and time.monotonic() > self.until:
             self.say(part=name, skipped="time is over")
             return
-        began = time.monotonic()
+        self.begun, began = True, time.monotonic()
         try:
             found = work(*given)
         except Exception:
@@ -61,13 +80,15 @@ class Bench:
             torch.cuda.synchronize(self.device)
 
     def make(self, name: str, graphs: bool, precision: str = "float32", seed: int = 0) -> Distillation:
-        teacher, student, condensed = RUNS[name]
+        """A run named ``PAIR KD``, ``PAIR KC-KD`` or ``NETWORK labels``."""
+        what, _, how = name.rpartition(" ")
+        teacher, student = (None, what) if how == "labels" else (find_pair(what).teacher, find_pair(what).student)
         training.Distillation = Graphed if graphs else Distillation  # type: ignore[misc]
         try:
             return distill(
                 create_model(student, seed=seed), self.dataset, create_model(teacher, seed=9) if teacher else None,
                 recipe=Recipe(precision=precision), seed=seed,
-                condenser=Condenser(len(self.dataset.train_images)) if condensed else None,
+                condenser=Condenser(len(self.dataset.train_images)) if how == "KC-KD" else None,
             )  # fmt: skip
         finally:
             training.Distillation = Distillation  # type: ignore[misc]
@@ -96,11 +117,6 @@ class Bench:
         before = self.reset_memory()
         with self.stream():
             return {**self.timed(self.make(name, True, precision), 400), "peak MB": self.peak(before)}
-
-    def quick_cudnn(self, name: str, precision: str) -> dict[str, Any]:
-        """As a graph, with the fastest convolutions instead of those that always add in one order."""
-        with torch.backends.cudnn.flags(True, benchmark=True, deterministic=False, allow_tf32=True), self.stream():
-            return self.timed(self.make(name, True, precision), 400)
 
     def equal(self, name: str, steps: int = 40) -> dict[str, Any]:
         """Weights after some steps, run plainly twice and as a graph."""
@@ -136,7 +152,7 @@ class Bench:
         threads = [threading.Thread(target=work, args=(place,)) for place in range(len(names))]
         for thread in threads:
             thread.start()
-        while not all(ready) and any(thread.is_alive() for thread in threads):
+        while not all(ready) and all(thread.is_alive() for thread in threads):
             time.sleep(0.05)
         began = time.perf_counter()
         begin.set()
@@ -146,8 +162,10 @@ class Bench:
             thread.join()
         self.wait()
         passed = time.perf_counter() - began
-        ms = [round(1_000 * passed / count, 4) if count else None for count in counts]
-        return {"ms each": ms, "ms per step of any": round(1_000 * passed / max(1, sum(counts)), 4)}
+        if not all(counts):
+            raise RuntimeError(f"a run made no step: {counts}")
+        ms = [round(1_000 * passed / count, 4) for count in counts]
+        return {"ms each": ms, "ms per step of any": round(1_000 * passed / sum(counts), 4)}
 
     def launches(self, run: Distillation) -> dict[str, Any]:
         """Kernels and copies of a step, and how long they are at work."""
@@ -162,22 +180,6 @@ class Bench:
         busy = sum(event.time_range.elapsed_us() for event in on_device)
         return {"launches": len(on_device) / 4, "busy ms": round(busy / 4_000, 4)}
 
-    def kernels(self, name: str) -> dict[str, Any]:
-        """Where the time of a step on the device goes: the ten dearest kernels."""
-        from torch.profiler import ProfilerActivity, profile
-
-        run = self.make(name, graphs=False)
-        drive(run, 6)
-        with profile(activities=[ProfilerActivity.CUDA]) as seen:
-            drive(run, 4)
-            self.wait()
-        total: dict[str, list[float]] = {}
-        for event in seen.events():
-            if event.device_type == DeviceType.CUDA:
-                total.setdefault(event.name[:90], []).append(event.time_range.elapsed_us())
-        dear = sorted(total.items(), key=lambda item: -sum(item[1]))[:10]
-        return {"kernels": [[kernel, len(us) / 4, round(sum(us) / 4)] for kernel, us in dear]}
-
     def beside_others(self, name: str) -> dict[str, Any]:
         """Images per second of an epoch over bare steps, and over the public loops, as :mod:`tests.benchmarks.engine`."""
         from tests.benchmarks.engine import speedup_over_public_code, throughput_over_bare_step
@@ -185,8 +187,8 @@ class Bench:
         few = replace(self.dataset, train_images=self.dataset.train_images[:1280],
                       train_labels=self.dataset.train_labels[:1280])  # fmt: skip
         return {
-            "over bare steps": throughput_over_bare_step(name, few, 3),
-            **speedup_over_public_code(name, few, 2),
+            "over bare steps": throughput_over_bare_step(name, few, 3, "float32"),
+            **speedup_over_public_code(name, few, 2, "float32"),
         }  # fmt: skip
 
     def stream(self, priority: int = 0) -> contextlib.AbstractContextManager[Any]:
@@ -204,6 +206,23 @@ class Bench:
     def peak(self, before: int) -> int:
         return round((torch.cuda.max_memory_reserved() - before) / 1e6) if self.device.type == "cuda" else 0
 
+    def all_parts(self, pairs: list[str]) -> None:
+        for pair in pairs:
+            self.part(f"{pair} KD, plain", self.plain, f"{pair} KD")
+            self.part(f"{pair} KD, graph", self.graph, f"{pair} KD")
+        for pair in pairs:
+            self.part(f"{pair}, beside bare steps and public loops", self.beside_others, pair)
+        first = pairs[0]
+        for count in (2, 3, 4):
+            self.part(f"side by side: {count} {first} KD", self.side_by_side, [f"{first} KD"] * count)
+        self.part(f"{first} KC-KD, plain", self.plain, f"{first} KC-KD")
+        self.part(f"{first} KC-KD, graph", self.graph, f"{first} KC-KD")
+        self.part(f"{first} KC-KD, graph against plain", self.equal, f"{first} KC-KD")
+        for network in dict.fromkeys(role for pair in map(find_pair, pairs) for role in (pair.student, pair.teacher)):
+            self.part(f"{network} labels, plain", self.plain, f"{network} labels")
+            self.part(f"{network} labels, graph", self.graph, f"{network} labels")
+        self.part(f"{first} KD, graph, bfloat16", self.graph, f"{first} KD", "bfloat16")
+
 
 def drive(run: Distillation, steps: int) -> None:
     """So many steps on full batches."""
@@ -218,39 +237,19 @@ def drive(run: Distillation, steps: int) -> None:
                 return
 
 
-def main() -> None:
+def main(given: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pairs", nargs="*", default=PAIRS, help="of the benchmark")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--out", type=Path, default=Path("gpu_steps.jsonl"))
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--images", type=int, default=12_800)
     parser.add_argument("--few", type=int, default=1, help="divide the numbers of steps")
-    bench = Bench(parser.parse_args())
-    on_gpu = bench.device.type == "cuda"
-    bench.say(card=torch.cuda.get_device_name() if on_gpu else "cpu", torch=torch.__version__,
-              cudnn=torch.backends.cudnn.version(), tf32=torch.backends.cudnn.allow_tf32)  # fmt: skip
+    arguments = parser.parse_args(given)
+    bench = Bench(arguments)
+    bench.say(**bench.about)
     with repeatably():
-        for name in ("vgg13 labels", "vgg8 labels"):
-            bench.part(f"{name}, plain", bench.plain, name)
-            bench.part(f"{name}, graph", bench.graph, name)
-            bench.part(f"{name}, graph against plain", bench.equal, name)
-        bench.part("side by side: teacher, 3 students", bench.side_by_side, ["vgg13 labels"] + ["vgg8 labels"] * 3)
-        bench.part("side by side: 2 students", bench.side_by_side, ["vgg8 labels"] * 2)
-        bench.part("side by side: 4 students", bench.side_by_side, ["vgg8 labels"] * 4)
-        for name in ("V13>V8 KD", "V13>V8 KC-KD"):
-            bench.part(f"{name}, plain", bench.plain, name)
-            bench.part(f"{name}, graph", bench.graph, name)
-        bench.part("V13>V8 KC-KD, graph against plain", bench.equal, "V13>V8 KC-KD")
-        bench.part("side by side: 4 KD", bench.side_by_side, ["V13>V8 KD"] * 4)
-        for name in ("vgg13 labels", "V13>V8 KD"):
-            for precision in ("float32", "bfloat16"):
-                bench.part(f"{name}, graph, quick cudnn, {precision}", bench.quick_cudnn, name, precision)
-        if on_gpu:
-            bench.part("vgg13 labels, dearest kernels", bench.kernels, "vgg13 labels")
-        bench.part("side by side: 8 KD", bench.side_by_side, ["V13>V8 KD"] * 8)
-        bench.part("V13>V8, beside bare steps and public loops", bench.beside_others, "V13>V8")
-        bench.part("R56>R20 KD, plain", bench.plain, "R56>R20 KD")
-        bench.part("R56>R20 KD, graph", bench.graph, "R56>R20 KD")
+        bench.all_parts(list(arguments.pairs))
 
 
 if __name__ == "__main__":

@@ -12,14 +12,15 @@ import torch
 from torch import nn
 
 from kcd_teach import create_model, load_dataset, load_teacher
+from kcd_teach.benchmark.settings import find_pair
 from kcd_teach.datasets import Dataset
 from kcd_teach.distillers.base import Batch
 from kcd_teach.training import Distillation
 
 ROOT = Path(__file__).resolve().parents[2]
-PAIRS = {"R56>R20": ("resnet56", "resnet20"), "W40-2>W16-2": ("wrn_40_2", "wrn_16_2"), "V13>V8": ("vgg13", "vgg8")}
-SMALL_PAIRS = {"R20>R8": ("resnet20", "resnet8")}
-"""For whole runs of several epochs."""
+PAIRS = ("R56>R20", "W40-2>W16-2", "V13>V8")
+SHORT = {"R20>R8": "resnet20>resnet8"}
+"""A pair outside the table, for whole runs of several epochs."""
 Figures = dict[str, float]
 
 
@@ -48,8 +49,8 @@ def pair_of(name: str, dataset: Dataset) -> tuple[nn.Module, nn.Module]:
     """Student and teacher with random weights: speed does not depend on what they know."""
     if name == "bundled":
         return create_model("mini_resnet8", 10, 1, seed=0), load_teacher(dataset)
-    teacher, student = {**PAIRS, **SMALL_PAIRS}[name]
-    return create_model(student, seed=0), create_model(teacher, seed=1)
+    pair = find_pair(SHORT.get(name, name))
+    return create_model(pair.student, seed=0), create_model(pair.teacher, seed=1)
 
 
 def timed(work: Callable[[], Any], device: torch.device) -> float:
