@@ -482,9 +482,14 @@ def train_teacher(
     from kcd_teach.benchmark.runner import Bar, device_here
 
     changed = _scale(
-        scale, teacher_epochs=epochs, per_class=per_class, classes=classes, dataset=dataset, side=side,
+        scale,
+        teacher_epochs=epochs,
+        per_class=per_class,
+        classes=classes,
+        dataset=dataset,
+        side=side,
         precision=precision,
-    )  # fmt: skip
+    )
     teacher = train(network, changed, Store(folder), seed=seed, root=data, device=device_here(device), watch=Bar(0))
     if teacher is None:
         raise RuntimeError(f"another process is training {network} in {folder}; wait for it")

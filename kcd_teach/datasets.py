@@ -156,13 +156,12 @@ class Dataset:
             numbers = {"train": numbers["train"][learned], "test": numbers["train"][asked]}
             drawn = f"{100 * test_share:g} % of every class, drawn with seed {seed}, are the test images"
             origin = f"{origin}; {drawn}" if origin else drawn
-        measured_mean, measured_std = _moments(images["train"])
+        moments = _moments(images["train"])
+        mean, std = (tuple(moment if ours is None else ours) for moment, ours in zip(moments, (mean, std), strict=True))
         if padding is None:
             padding = min(4, min(images["train"].shape[2:]) // 8)
-        return cls(
-            name, images["train"], numbers["train"], images["test"], numbers["test"], tuple(names),
-            measured_mean if mean is None else tuple(mean), measured_std if std is None else tuple(std), padding, origin,
-        )  # fmt: skip
+        learn, test = ((images[split], numbers[split]) for split in ("train", "test"))
+        return cls(name, *learn, *test, tuple(names), mean, std, padding, origin)
 
     @classmethod
     def from_folder(
@@ -212,9 +211,14 @@ class Dataset:
 
     @classmethod
     def from_torchvision(
-        cls, train: Any, test: Any = None, size: int | tuple[int, int] | None = None, *, fit: str = "crop",
+        cls,
+        train: Any,
+        test: Any = None,
+        size: int | tuple[int, int] | None = None,
+        *,
+        fit: str = "crop",
         **settings: Any,
-    ) -> "Dataset":  # fmt: skip
+    ) -> "Dataset":
         """Images of a data set of torchvision, or of any sequence of images and labels.
 
         Args:

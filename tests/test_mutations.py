@@ -178,7 +178,7 @@ RECORD_FAULTS: dict[str, tuple[str, str, int, str, str, str]] = {
         SMALL, "KC-KD@random", 3, '"epochs": epochs, "seed": seed,', '"epochs": epochs, "seed": 0,', "settings.py",
     ),
     "the method forgets its seed": (
-        SMALL, "KC-CRD", 3, "width), seed=unit.seed,", "width), seed=0,", "runs.py",
+        SMALL, "KC-CRD", 3, "        seed=unit.seed,", "        seed=0,", "runs.py",
     ),
     "a negative too few": (SMALL, "KC-CRD", 3, "negatives_of(self.num_samples),", "negatives_of(self.num_samples) - 1,", "runs.py"),
     "nothing is condensed": (SMALL, "KC-KD", 3, "return Condenser(num_samples, **settings)", "return None", "settings.py"),
@@ -195,7 +195,7 @@ RECORD_FAULTS: dict[str, tuple[str, str, int, str, str, str]] = {
         SMALL, "KD", 3, "fresh = create_model(network, len(dataset.classes), dataset.in_channels, seed=seed)",
         "fresh = create_model(network, len(dataset.classes), dataset.in_channels, seed=1)", "runs.py",
     ),
-    "another batch size": (SMALL, "Student", 3, "batch_size=self.batch_size, learning_rate", "batch_size=8, learning_rate", "settings.py"),
+    "another batch size": (SMALL, "Student", 3, "batch_size=self.batch_size,", "batch_size=8,", "settings.py"),
     "the last epoch is left out": (SMALL, "Student", 3, "while len(run):", "while len(run) > 1:", "runs.py"),
     "accuracies in order of size": (
         SMALL, "KD", 3, "[round(report.test_accuracy, 6) for report in run.reports]",

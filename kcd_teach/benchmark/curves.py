@@ -131,8 +131,10 @@ def accuracy_by_cost(prepared: Prepared, store: Store, pair: str | None = None) 
     What was not run is left out.
     """
     looks: dict[str, tuple[bool, dict[str, Any]]] = {
-        "KD": (False, {}), "KC-KD": (True, {}), "random subset": (True, VARIANTS["random"]),
-    }  # fmt: skip
+        "KD": (False, {}),
+        "KC-KD": (True, {}),
+        "random subset": (True, VARIANTS["random"]),
+    }
     families: dict[str, dict[float, Runs]] = {family: {} for family in looks}
     cost, reached = costs(prepared), accuracies(prepared, store, pair)
     for row in prepared.plan.rows:

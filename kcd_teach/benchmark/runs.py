@@ -222,9 +222,15 @@ class Teacher:
 
 
 def train_teacher(
-    network: str, scale: Scale, store: Store, *, seed: int = 0, root: Root = None,
-    device: torch.device | str = "cpu", watch: Watch = unwatched,
-) -> Teacher | None:  # fmt: skip
+    network: str,
+    scale: Scale,
+    store: Store,
+    *,
+    seed: int = 0,
+    root: Root = None,
+    device: torch.device | str = "cpu",
+    watch: Watch = unwatched,
+) -> Teacher | None:
     """Train a teacher on labels with the benchmark's recipe, or find the one that was trained before.
 
     Args:
@@ -334,7 +340,7 @@ def _config(network: str, recipe: Recipe, dataset: Dataset, seed: int) -> dict[s
     own = _own_of(own_code(), f"model {network}")
     return configured(
         teacher=network, recipe=dataclasses.asdict(recipe), images=fingerprint_of(dataset), seed=seed, **own
-    )  # fmt: skip
+    )
 
 
 def _own_of(own: Mapping[str, str], *names: str) -> dict[str, Any]:
@@ -353,9 +359,14 @@ def _readable(name: str) -> str:
 
 
 def load_published(
-    network: str, path: str | Path, scale: Scale, store: Store, *, root: Root = None,
+    network: str,
+    path: str | Path,
+    scale: Scale,
+    store: Store,
+    *,
+    root: Root = None,
     device: torch.device | str = "cpu",
-) -> Teacher:  # fmt: skip
+) -> Teacher:
     """Take a teacher from a published checkpoint, and measure it; its weights are copied to the store.
 
     Raises:
@@ -421,8 +432,12 @@ def read_teacher(path: Path) -> Teacher:
 
 def keys_of_teachers(store: Store, teachers: Iterable[Teacher]) -> set[str]:
     """The keys of the trainings that these teachers, which are whole, came from."""
-    records = [path for teacher in teachers for path in (store.folder / "teachers").glob(f"{teacher.network}-*.json")
-               if teacher.weights in path.read_text(encoding="utf-8", errors="replace")]  # fmt: skip
+    records = [
+        path
+        for teacher in teachers
+        for path in (store.folder / "teachers").glob(f"{teacher.network}-*.json")
+        if teacher.weights in path.read_text(encoding="utf-8", errors="replace")
+    ]
     return {path.stem.rpartition("-")[2] for path in records}
 
 
@@ -477,11 +492,17 @@ class Unit:
         teacher = self.teacher and {"network": self.teacher.network, "weights": self.teacher.weights}
         return configured(
             **({"code": self.code} if self.code else {}),
-            student=self.pair.student, teacher=teacher, method=self.row.method, method_settings=self.method_settings,
+            student=self.pair.student,
+            teacher=teacher,
+            method=self.row.method,
+            method_settings=self.method_settings,
             condenser=self.row.condenser_settings(self.recipe.epochs, self.seed),
-            recipe=dataclasses.asdict(self.recipe), images=self.images, seed=self.seed, store=self.at.store,
+            recipe=dataclasses.asdict(self.recipe),
+            images=self.images,
+            seed=self.seed,
+            store=self.at.store,
             **self.used(self.own),
-        )  # fmt: skip
+        )
 
     def used(self, own: Mapping[str, str]) -> dict[str, Any]:
         """The part of the code from outside that the run depends on; nothing if it needs none."""
@@ -516,9 +537,13 @@ def start(
         return distill(student, dataset, **common)
     channels, height, width = dataset.train_images.shape[1:]
     distiller = create_distiller(
-        unit.row.method, student, teacher, image_shape=(channels, height, width), seed=unit.seed,
+        unit.row.method,
+        student,
+        teacher,
+        image_shape=(channels, height, width),
+        seed=unit.seed,
         **unit.method_settings,
-    )  # fmt: skip
+    )
     condenser = unit.row.condenser(unit.num_samples, unit.recipe.epochs, unit.seed)
     knowledge = _knowledge(unit, dataset, teacher, device)
     return distill(student, dataset, knowledge, distiller=distiller, condenser=condenser, **common)
@@ -573,9 +598,7 @@ def execute(
             if fingerprint_of(dataset) != unit.images:
                 raise ValueError(f"{unit.scale.dataset} here differs from the images that the plan was made with")
             teacher = None if unit.teacher is None else unit.teacher.load(store, dataset)
-            run = finish(
-                unit.title, unit.key, store, lambda file: start(unit, dataset, teacher, device, file), watch
-            )  # fmt: skip
+            run = finish(unit.title, unit.key, store, lambda file: start(unit, dataset, teacher, device, file), watch)
             identity = {"pair": unit.pair.name, "row": unit.row.name, "seed": unit.seed, "scale": unit.scale.name}
             weights = keep_weights(  # before the record: a record without its weights would be a promise
                 run.student,

@@ -67,9 +67,18 @@ _SHORT = {
     "SN2": "ShuffleV2",
 }
 _TABLE = (
-    "W40-2>W16-2", "W40-2>W40-1", "R56>R20", "R32x4>R8x4", "V13>V8", "V13>MN2", "R50>MN2", "R50>V8", "R32x4>SN1",
-    "R32x4>SN2", "W40-2>SN1",
-)  # fmt: skip
+    "W40-2>W16-2",
+    "W40-2>W40-1",
+    "R56>R20",
+    "R32x4>R8x4",
+    "V13>V8",
+    "V13>MN2",
+    "R50>MN2",
+    "R50>V8",
+    "R32x4>SN1",
+    "R32x4>SN2",
+    "W40-2>SN1",
+)
 PAIRS = tuple(Pair(name, *(_SHORT[network] for network in name.split(">"))) for name in _TABLE)
 """The columns of the published table, in its order."""
 
@@ -113,9 +122,18 @@ def with_arrow(pair: str) -> str:
 
 
 TITLES = {
-    "kd": "KD", "fitnet": "FitNet", "at": "AT", "sp": "SP", "vid": "VID", "rkd": "RKD", "pkt": "PKT", "crd": "CRD",
-    "wcord": "WCoRD", "reviewkd": "ReviewKD", "sskd": "SSKD",
-}  # fmt: skip
+    "kd": "KD",
+    "fitnet": "FitNet",
+    "at": "AT",
+    "sp": "SP",
+    "vid": "VID",
+    "rkd": "RKD",
+    "pkt": "PKT",
+    "crd": "CRD",
+    "wcord": "WCoRD",
+    "reviewkd": "ReviewKD",
+    "sskd": "SSKD",
+}
 """Methods of the published table."""
 RATIO, STAGES = 0.7, 6
 COST = (1 + RATIO) / 2
@@ -130,9 +148,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
 """Settings with a short name, for ``ROW@NAME``."""
 
 MEANINGS = {
-    "released": "settings of the authors' code", "no-mixing": "nothing is blended",
-    "random": "drawn at random, nothing blended", "short": "all samples, fewer epochs",
-}  # fmt: skip
+    "released": "settings of the authors' code",
+    "no-mixing": "nothing is blended",
+    "random": "drawn at random, nothing blended",
+    "short": "all samples, fewer epochs",
+}
 """What they change, in a few words."""
 
 OF_THE_RUN: dict[str, Any] = {"epochs": 240, "length": 1.0, "precision": "float32", "store": "off"}
@@ -422,9 +442,14 @@ class Scale:
         check_choice("store", self.store, STORES)
         check_choice("teachers", self.teachers, ("trained", "bundled"))
         least = {
-            "epochs": 1, "teacher_epochs": 1, "batch_size": 2, "per_class": 1, "test_per_class": 1, "classes": 2,
+            "epochs": 1,
+            "teacher_epochs": 1,
+            "batch_size": 2,
+            "per_class": 1,
+            "test_per_class": 1,
+            "classes": 2,
             "side": 8,
-        }  # fmt: skip
+        }
         for name, value in least.items():
             if getattr(self, name) is not None or name in ("epochs", "batch_size"):  # the others may be left open
                 check_at_least(name, getattr(self, name), value)
@@ -438,9 +463,11 @@ class Scale:
     def recipe(self, learning_rate: float, epochs: int | None = None) -> Recipe:
         """The benchmark's recipe at this scale, of ``epochs`` if they are not those of the scale."""
         return Recipe(
-            epochs=epochs or self.epochs, batch_size=self.batch_size, learning_rate=learning_rate,
+            epochs=epochs or self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=learning_rate,
             precision=self.precision,
-        )  # fmt: skip
+        )
 
     def but(self, **changes: Any) -> "Scale":
         """The same scale with some settings changed, and a name that says so; ``None`` changes nothing."""
@@ -473,13 +500,11 @@ class Scale:
 SCALES = {
     "full": Scale(),
     "slice": Scale("slice", epochs=24, per_class=250, classes=20, teacher_epochs=60, store="disk"),
-    "small": Scale(
-        "small", "fashion-mnist-mini", epochs=3, batch_size=20, per_class=10, test_per_class=10, side=16
-    ),
+    "small": Scale("small", "fashion-mnist-mini", epochs=3, batch_size=20, per_class=10, test_per_class=10, side=16),
     "course": Scale(
         "course", "fashion-mnist-mini", epochs=24, per_class=200, teacher_epochs=40, store="memory", teachers="bundled"
     ),
-}  # fmt: skip
+}
 
 
 def find_scale(name: str) -> Scale:
@@ -509,10 +534,13 @@ def _images(scale: Scale, root: str | None, found: object) -> Dataset:
     train = _first(dataset.train_labels, classes, scale.per_class)
     test = _first(dataset.test_labels, classes, scale.test_per_class)
     dataset = dataclasses.replace(
-        dataset, classes=dataset.classes[:classes],
-        train_images=dataset.train_images[train], train_labels=dataset.train_labels[train],
-        test_images=dataset.test_images[test], test_labels=dataset.test_labels[test],
-    )  # fmt: skip
+        dataset,
+        classes=dataset.classes[:classes],
+        train_images=dataset.train_images[train],
+        train_labels=dataset.train_labels[train],
+        test_images=dataset.test_images[test],
+        test_labels=dataset.test_labels[test],
+    )
     return dataset if scale.side is None or folder is not None else _reduce(dataset, scale.side)
 
 
@@ -535,9 +563,11 @@ def _reduce(dataset: Dataset, side: int) -> Dataset:
         return F.adaptive_avg_pool2d(images.float(), sides).round().to(torch.uint8)
 
     return dataclasses.replace(
-        dataset, train_images=reduced(dataset.train_images), test_images=reduced(dataset.test_images),
+        dataset,
+        train_images=reduced(dataset.train_images),
+        test_images=reduced(dataset.test_images),
         padding=max(1, round(dataset.padding * side / shorter)),
-    )  # fmt: skip
+    )
 
 
 def check_cifar100(dataset: Dataset) -> None:
@@ -564,8 +594,9 @@ def content_of(dataset: Dataset) -> str:
     digest = hashlib.sha256(f"{list(dataset.train_images.shape[1:])}".encode())
     weights = torch.arange(1, dataset.train_images[0].numel() + 1, dtype=torch.float64)
     for images, labels in (
-        (dataset.train_images, dataset.train_labels), (dataset.test_images, dataset.test_labels),
-    ):  # fmt: skip
+        (dataset.train_images, dataset.train_labels),
+        (dataset.test_images, dataset.test_labels),
+    ):
         sums = torch.zeros(len(dataset.classes), dtype=torch.int64)
         for some, of_them in zip(images.split(5_000), labels.split(5_000), strict=True):
             numbers = (some.flatten(1).double() @ weights).long()  # whole, and exact: less than 2 ** 53

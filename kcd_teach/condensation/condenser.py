@@ -103,9 +103,7 @@ class Condenser:
         )
         self.active, self.mixture = torch.arange(num_samples), Mixture()
         self.stage, self.epoch, self.kept = 0, 0, [self.active]
-        if history:
-            check_at_most("epochs x num_samples with history=True", epochs * num_samples, MOST_VALUES)
-        self.history = torch.full((epochs, num_samples), torch.nan) if history else None
+        self.history = _room_for_history(epochs, num_samples) if history else None
         self._record = ValueRecord(num_samples)
         self._pending: list[tuple[Tensor, Tensor]] = []  # ids and values that are not in the record yet
         # Samples not yet observed in this stage: those that an incomplete batch leaves out are fine, more are not.
@@ -336,3 +334,9 @@ class FixedSubset(KeepAll):
     def counts(self) -> tuple[int, ...]:
         """Samples trained on, in the only stage there is."""
         return (len(self.active),)
+
+
+def _room_for_history(epochs: int, num_samples: int) -> Tensor:
+    """Nothing recorded yet, float32 [E, N]."""
+    check_at_most("epochs x num_samples with history=True", epochs * num_samples, MOST_VALUES)
+    return torch.full((epochs, num_samples), torch.nan)

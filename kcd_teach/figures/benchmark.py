@@ -234,24 +234,10 @@ def cost_accuracy(accuracies: Accuracies, costs: Mapping[str, float], title: str
     for row, mean in found.items():
         role = ROLES[role_of(row)]
         runs = list(accuracies[row].values())
-        axes.plot(
-            [positions[row]] * len(runs),
-            runs,
-            role.marker,
-            color=role.colour,
-            alpha=0.4,
-            markersize=4,
-            markeredgewidth=0,
-        )
-        axes.errorbar(
-            positions[row],
-            mean.mean,
-            0 if mean.n == 1 else mean.half_width,
-            fmt=role.marker,
-            markersize=7,
-            capsize=3,
-            color=role.colour,
-        )
+        seeds: dict[str, Any] = {"color": role.colour, "alpha": 0.4, "markersize": 4, "markeredgewidth": 0}
+        axes.plot([positions[row]] * len(runs), runs, role.marker, **seeds)
+        look: dict[str, Any] = {"fmt": role.marker, "markersize": 7, "capsize": 3, "color": role.colour}
+        axes.errorbar(positions[row], mean.mean, 0 if mean.n == 1 else mean.half_width, **look)
     cut = limit_heights(axes, [value for row in found for value in accuracies[row].values()], found.values())
     _label_points(axes, found, positions)
     if plain in found:

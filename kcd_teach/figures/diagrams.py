@@ -35,10 +35,20 @@ def _note(axes: Axes, centre: Place, text: str, role: str = "teacher", size: flo
 def _arrow(axes: Axes, start: Place, end: Place, role: str = "teacher", bend: float = 0.0, line: str = "-") -> None:
     """An arrow, bent to the right of its way if ``bend`` is positive."""
     look = f"arc3,rad={bend}"
-    axes.add_patch(FancyArrowPatch(
-        start, end, arrowstyle="-|>", mutation_scale=13, linewidth=1.6, color=colour(role), connectionstyle=look,
-        linestyle=line, shrinkA=0, shrinkB=0,
-    ))  # fmt: skip
+    axes.add_patch(
+        FancyArrowPatch(
+            start,
+            end,
+            arrowstyle="-|>",
+            mutation_scale=13,
+            linewidth=1.6,
+            color=colour(role),
+            connectionstyle=look,
+            linestyle=line,
+            shrinkA=0,
+            shrinkB=0,
+        )
+    )
 
 
 @styled

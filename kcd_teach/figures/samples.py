@@ -155,8 +155,7 @@ def agreement_by_epoch(history: np.ndarray, lists: Mapping[str, np.ndarray], tit
         lists: name -> a number for every sample, [N].
         title: of the figure.
     """
-    found = {name: [_rank_correlation(epoch, fixed) for epoch in history]
-             for name, fixed in lists.items()}  # fmt: skip
+    found = {name: [_rank_correlation(epoch, fixed) for epoch in history] for name, fixed in lists.items()}
     figure, (axes,) = new_figure(7.2, 3.4)
     for (name, values), line in zip(found.items(), ("o-", "s--", "D:"), strict=False):
         axes.plot(range(1, len(values) + 1), values, line, color=colour("student"), markersize=4, label=name)
@@ -248,8 +247,16 @@ def kept_by_class(classes: Sequence[str], labels: Tensor, active: Tensor, title:
     figure, (axes,) = new_figure(7.2, 0.9 + 0.3 * len(classes))
     for row, label in enumerate(order):
         axes.barh(row, shares[label], color=colour("kept"), height=0.74)
-        axes.barh(row, 100 - shares[label], left=shares[label], color="white", edgecolor=colour("dropped"), height=0.74,
-                  hatch=LOOKS["dropped"].hatch, linewidth=0)  # fmt: skip
+        axes.barh(
+            row,
+            100 - shares[label],
+            left=shares[label],
+            color="white",
+            edgecolor=colour("dropped"),
+            height=0.74,
+            hatch=LOOKS["dropped"].hatch,
+            linewidth=0,
+        )
         axes.text(101, row, f"{shares[label]:.0f} %", va="center", fontsize=9.5)
     label_rows(axes, [classes[label] for label in order])
     axes.set(title=title, xlim=(0, 110), xlabel="share of the class that is still shown (%)")

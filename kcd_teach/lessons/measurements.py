@@ -128,10 +128,13 @@ def record_traces(results: Path) -> None:
     fewer = everything.first(per_class=200)
     condenser = Condenser(len(everything.train_images), stages=STAGES, epochs=recipe.epochs, history=True)
     runs: list[tuple[str, str, Dataset, Condenser | Recorder]] = [
-        *((name, name, everything, Recorder(everything.train_labels, recipe.epochs)) for name in ("mini_resnet8", "mini_convnet")),
+        *(
+            (name, name, everything, Recorder(everything.train_labels, recipe.epochs))
+            for name in ("mini_resnet8", "mini_convnet")
+        ),
         ("mini_resnet8_2k", "mini_resnet8", fewer, Recorder(fewer.train_labels, recipe.epochs)),
         ("condensed", "mini_resnet8", everything, condenser),
-    ]  # fmt: skip
+    ]
     for name, network, dataset, watch in runs:
         knowledge = Knowledge(load_teacher(dataset), dataset, store="memory")
         student = create_model(network, len(dataset.classes), dataset.in_channels, seed=0)

@@ -161,13 +161,28 @@ def stairs(active: Sequence[int], title: str) -> Picture:
     figure, (axes,) = new_figure(7.2, 3.4)
     edges = [epoch - 0.5 for epoch in range(1, len(active) + 2)]
     axes.stairs(percent, edges, fill=True, color=colour("kept"))
-    axes.stairs([100] * len(active), edges, baseline=percent, fill=True, facecolor="white", edgecolor=colour("dropped"),
-                hatch=ROLES["dropped"].hatch, linewidth=0)  # fmt: skip
+    axes.stairs(
+        [100] * len(active),
+        edges,
+        baseline=percent,
+        fill=True,
+        facecolor="white",
+        edgecolor=colour("dropped"),
+        hatch=ROLES["dropped"].hatch,
+        linewidth=0,
+    )
     axes.plot([edges[0], edges[-1]], [100, 100], color=colour("teacher"))
     axes.text(edges[0], 102, "plain KD shows every sample in every epoch", color=colour("teacher"), va="bottom")
     axes.text(len(active) / 2, 40, f"shown: {cost:.0f} %", color="white", ha="center", fontsize=15, fontweight="bold")
-    axes.text(edges[-1] - 0.2, 92, f"saved: {100 - cost:.0f} %", ha="right", va="center", fontweight="bold",
-              bbox={"facecolor": "white", "edgecolor": "none", "pad": 2})  # fmt: skip
+    axes.text(
+        edges[-1] - 0.2,
+        92,
+        f"saved: {100 - cost:.0f} %",
+        ha="right",
+        va="center",
+        fontweight="bold",
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 2},
+    )
     axes.set(title=title, xlabel="epoch", ylabel="samples shown (%)", xlim=(edges[0], edges[-1]), ylim=(0, 112))
     axes.set_yticks([0, 50, round(percent[-1]), 100])
     alt = f"Stairs from 100 to {percent[-1]:.0f} percent of the samples over {len(active)} epochs, below a line at 100 percent."

@@ -194,9 +194,14 @@ class KnowledgeMap(Instrument):
         for code, name in enumerate(names):
             here = ids[codes[ids] == code]
             axes.plot(
-                self._amount[here], values[here], "oDXsP"[code % 5], markersize=2.5, linewidth=0,
-                color=tints[code % len(tints)], label=name,
-            )  # fmt: skip
+                self._amount[here],
+                values[here],
+                "oDXsP"[code % 5],
+                markersize=2.5,
+                linewidth=0,
+                color=tints[code % len(tints)],
+                label=name,
+            )
         axes.set(xlabel="teacher's amount (nats)", ylabel="value to the student (nats)")
         axes.set_title(f"{len(ids):,} samples in epoch {self.setting['epoch']}")
         if len(names) <= len(TINTS):

@@ -78,7 +78,7 @@ class LoopPlayer(Instrument):
             pictures=self._pictures,
             samples=n,
             stages=stages,
-        )  # fmt: skip
+        )
 
     def height(self, score: np.ndarray) -> np.ndarray:
         """Where on a logarithmic axis a score is, 0 to 1."""

@@ -40,10 +40,14 @@ class TrainingView(Instrument):
     def show(self, curves: Curves, running: Curves, epochs: int, text: str, **more: Any) -> None:
         """Draw curves of finished runs and of those at work, up to a number of epochs, above a line of text."""
         rows = [
-            {"name": name, "role": role_of(name), "done": list(map(_rounded, curves.get(name, {}).values())),
-             "running": list(map(_rounded, running.get(name, {}).values()))}
+            {
+                "name": name,
+                "role": role_of(name),
+                "done": list(map(_rounded, curves.get(name, {}).values())),
+                "running": list(map(_rounded, running.get(name, {}).values())),
+            }
             for name in dict.fromkeys([*curves, *running])
-        ]  # fmt: skip
+        ]
         self._state = {"rows": rows, "epochs": epochs, "text": text, **more}
         self._answer()
 

@@ -250,7 +250,9 @@ def test_a_last_batch_that_is_too_small_is_refused_before_training(method):
         ValueError, match=r"needs batches of at least 2 samples, but batch_size=47 leaves a last one of 1 of 48"
     ):
         run_of(method, None, recipe={"batch_size": 47})
-    with pytest.raises(ValueError, match=r"batch_size=7 leaves a last one of 1 of 29; use drop_last=True, another batch_size"):
+    with pytest.raises(
+        ValueError, match=r"batch_size=7 leaves a last one of 1 of 29; use drop_last=True, another batch_size"
+    ):
         run_of(method, recipe={"batch_size": 7})  # after the condensation
     run_of(method, None, recipe={"batch_size": 7})
     next(run_of(method, None, recipe={"batch_size": 47, "drop_last": True}))
