@@ -58,6 +58,18 @@ def test_the_verdict_is_that_of_the_stored_studies():
         assert does_choosing_help.found(gaps, comparisons=8)["KC-KD 30% − random 30%"], (
             "the text says that both stand out"
         )
+    for epochs in (8, 72):
+        found = interval(does_choosing_help.after(epochs))
+        assert f"{found.mean:+.1f} ± {found.half_width:.1f}".replace("-", "−") in verdict
+    photographs = does_choosing_help.Study("slice-choice")
+    chance, full = (interval(photographs.gap("KC-KD 70%", row)) for row in ("random 70%", "KD"))
+    assert chance.mean > chance.half_width
+    assert (
+        f"{chance.n} seeds, study `slice-choice`), KC-KD beats a random subset by {chance.mean:.1f} ± {chance.half_width:.1f} points"
+        in verdict
+    )
+    assert full.mean < -full.half_width
+    assert f"falls behind KD on all samples by {-full.mean:.1f} ± {full.half_width:.1f}" in verdict
     assert interval(does_choosing_help.Study("choice-500").gap("KC-KD 30%", "random 30%")).half_width > 2
     own, others = "entropy 30%", "another student, fixed 30%"
     assert interval(does_choosing_help.Study("ranking-2k").gap(own, others)).covers_zero
