@@ -197,10 +197,11 @@ class Instrument(anywidget.AnyWidget):
         # Without a time in its header the file is the same whenever it is made.
         content = base64.b64encode(gzip.compress(raw, mtime=0)).decode()
         name = f"kcd-{hashlib.sha256(raw).hexdigest()[:12]}"
-        png = base64.b64encode(to_png(self.still())).decode()
+        still = self.still()
+        png, width = base64.b64encode(to_png(still)).decode(), round(still.get_figwidth() * 96)
         return (
-            f'<div id="{name}" class="kcd-instrument"><img alt="{html.escape(self.alt)}" style="max-width:100%" '
-            f'src="data:image/png;base64,{png}"><p>{html.escape(self.text)}</p></div>'
+            f'<div id="{name}" class="kcd-instrument"><img alt="{html.escape(self.alt)}" width="{width}" '
+            f'style="max-width:100%;height:auto" src="data:image/png;base64,{png}"><p>{html.escape(self.text)}</p></div>'
             f'<script type="module">{LOADER % {"name": name, "content": content}}</script>'
         )
 

@@ -56,9 +56,8 @@ class TrainingView(Instrument):
 
         Interrupting the kernel stops the run between two batches; watching the same run again goes on.
         """
-        if self._shown is None or self._finished.get(name, {}).get(
-            run.seed
-        ):  # the cell runs again, without its picture
+        again = self._finished.get(name, {}).get(run.seed)
+        if self._shown is None or again:  # the cell runs again, without its picture
             self._shown = display(self, display_id=True)
         pace = Pace()
         pace(name, run)
