@@ -137,6 +137,12 @@ def test_asks_before_it_tells(path):
     assert "guesses.summary()" in source
 
 
+def test_the_benchmark_is_stored_as_a_newcomer_sees_it():
+    """Where notebooks/runs/small is left from before, nothing can be stopped: delete it, and run the notebook again."""
+    stored = (FOLDER / "08_benchmark.ipynb").read_text(encoding="utf-8")
+    assert stored.count("stopped, nothing is lost; it goes on from here") == 1
+
+
 @each
 def test_exercises_are_stubs_followed_by_their_check(path):
     lesson = LESSONS[path.stem]
