@@ -151,6 +151,18 @@ def test_the_condensers_share_is_the_measured_one():
     assert f"{100 * found['condenser over bare steps, 50,000 samples']:.1f} % of an epoch" in SPEED
 
 
+def test_answers_of_the_instruments_are_the_measured_ones():
+    found = medians("instruments")
+    words = (
+        "takes {temperature} ms at the temperature bench, {map} ms at the knowledge map and {loop} ms at the loop player",
+        "within {ratio} ms for 2,000 images and {ratio, 10,000 images} ms for 10,000",
+        "a key within {map, 50,000 points} ms and a move of the pointer within {map, 50,000 points, hovering} ms",
+    )
+    page = " ".join(SPEED.split())
+    for told in words:
+        assert re.sub("{(.+?)}", lambda name: f"{found['JupyterLab: ' + name[1]]:.0f}", told) in page
+
+
 @pytest.mark.parametrize("pair", ["R56>R20", "W40-2>W16-2", "V13>V8", "bundled"])
 def test_pace_is_the_measured_one(pair):
     assert f"{100 * medians('engine')[f'{pair}: throughput of an epoch over bare steps']:.0f} % (" in SPEED

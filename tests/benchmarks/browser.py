@@ -1,12 +1,12 @@
 """How fast do the instruments answer a hand? Run by hand: ``make bench``, or ``python -m tests.benchmarks.browser``.
 
 From a key or a pointer to the next frame with another picture, as the browser itself measures it: in JupyterLab, and
-in the laboratory. Prints the median of 20 presses of the first slider of every instrument, of the explorer on 10,000
-images, and of presses and hovering on a knowledge map of 50,000 points.
+in the laboratory. Takes 20 presses of the first slider of every instrument, of the explorer on 10,000 images, and 20 presses
+and moves of the pointer on a knowledge map of 50,000 points. Writes data/results/instruments.json.
 """
 
 import itertools
-import statistics
+import json
 import subprocess
 import sys
 import tempfile
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.speed import spread
 from tests.browser.chromium import INSTRUMENTS, NEEDS, browser, executable, opened, settled
 from tests.browser.lab import ROOT, Lab
 
@@ -51,8 +52,8 @@ root => [...root.querySelectorAll('PART')].map(one => {
 """A part of what is drawn, as a text that costs a few milliseconds."""
 
 
-def milliseconds(instrument: Any, event: str, gestures: Iterator[Callable[[], None]], part: str) -> float:
-    """Median time from a gesture, which raises an event, until a part of the picture is another one."""
+def milliseconds(instrument: Any, event: str, gestures: Iterator[Callable[[], None]], part: str) -> list[float]:
+    """Time from each gesture, which raises an event, until a part of the picture is another one."""
     times, look = [], LOOK.strip().replace("PART", part)
     for _ in range(TIMES):
         settled(instrument)
@@ -68,10 +69,10 @@ def milliseconds(instrument: Any, event: str, gestures: Iterator[Callable[[], No
         )
         next(gestures)()
         times.append(instrument.page.evaluate("() => window.timed"))
-    return statistics.median(times)
+    return times
 
 
-def pressing(instrument: Any, part: str = "svg, canvas") -> float:
+def pressing(instrument: Any, part: str = "svg, canvas") -> list[float]:
     """Milliseconds from a key on the first slider."""
     slider = instrument.locator("input[type=range]:not([disabled])").first
     slider.focus()
@@ -82,7 +83,7 @@ def pressing(instrument: Any, part: str = "svg, canvas") -> float:
     return milliseconds(instrument, "keydown", itertools.cycle([lambda key=key: press(key) for key in keys]), part)
 
 
-def hovering(instrument: Any) -> float:
+def hovering(instrument: Any) -> list[float]:
     """Milliseconds from a move of the pointer over the map."""
     instrument.scroll_into_view_if_needed()
     box = instrument.locator(".map").bounding_box()
@@ -93,7 +94,7 @@ def hovering(instrument: Any) -> float:
     return milliseconds(instrument, "pointermove", moves, ".map canvas, .point")
 
 
-def in_jupyterlab(chromium: Any) -> Iterator[tuple[str, float]]:
+def in_jupyterlab(chromium: Any) -> Iterator[tuple[str, list[float]]]:
     with tempfile.TemporaryDirectory() as folder:
         lab = Lab(Path(folder), chromium)
         try:
@@ -112,7 +113,7 @@ def in_jupyterlab(chromium: Any) -> Iterator[tuple[str, float]]:
             lab.close()
 
 
-def in_the_laboratory(chromium: Any) -> Iterator[tuple[str, float]]:
+def in_the_laboratory(chromium: Any) -> Iterator[tuple[str, list[float]]]:
     command = [sys.executable, "-u", "-m", "kcd_teach.cli", "app", "--no-browser"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
@@ -127,13 +128,17 @@ def in_the_laboratory(chromium: Any) -> Iterator[tuple[str, float]]:
 def main() -> None:
     if executable() is None:
         raise SystemExit(NEEDS)
+    setting = {"gestures": TIMES, "unit": "ms from a hand to the changed picture"}
+    measured: dict[str, dict[str, float]] = {}
     with browser() as chromium:
-        for name, median in in_jupyterlab(chromium):
-            limit = LIMITS.get(name)
-            late = f", more than the {limit} ms that it may take" if limit and median > limit else ""
-            print(f"JupyterLab   {name:30} {median:6.0f} ms from a hand to the changed picture{late}", flush=True)
-        for name, median in in_the_laboratory(chromium):
-            print(f"laboratory   {name:30} {median:6.0f} ms from a hand to the changed picture", flush=True)
+        for place, times in (("JupyterLab", in_jupyterlab), ("laboratory", in_the_laboratory)):
+            for name, found in times(chromium):
+                median = measured.setdefault(f"{place}: {name}", spread(found))["median"]
+                limit = LIMITS.get(name)
+                late = f", more than the {limit} ms that it may take" if limit and median > limit else ""
+                print(f"{place:12} {name:30} {median:6.0f} {setting['unit']}{late}", flush=True)
+    out = ROOT / "data" / "results" / "instruments.json"
+    out.write_text(json.dumps({"setting": setting, "measured": measured}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
