@@ -23,6 +23,12 @@ RESERVE = 1e9
 """Bytes that must stay free on the disk."""
 ROWS_AT_ONCE = 1_000
 """Samples of a file that are read at once to find cached logits."""
+IMAGES_AT_ONCE = {"cpu": 16, "cuda": 64}
+"""Device -> images that a teacher whose logits are cached is shown in every batch.
+
+The last bits of a logit depend on how many images come with it. Where that number never changes, they do not depend on what
+the cache already held, nor a run on those before it. Few images waste little where most is cached, and 16 already keep a
+processor's core as busy as 64 do."""
 
 
 def shape_of(dataset: Dataset) -> tuple[int, int, int]:
@@ -66,8 +72,9 @@ class DiskCache:
     that were cut short by a kill, or overwritten by another process at the same moment, are computed again.
 
     Args:
-        teacher, dataset: the network and the images; the file's name is a hash of both.
-        precision: in which the teacher is run.
+        teacher, dataset: the network and the images.
+        precision: in which the teacher is run. The file's name is a hash of all three, and of what else the last bits depend
+            on: device, instructions, number of threads and version of torch.
         folder: where the files are; by default a per-user cache.
 
     Raises:
@@ -80,7 +87,10 @@ class DiskCache:
         _check_writable(folder)
         folder.mkdir(parents=True, exist_ok=True)
         samples, views, classes = shape_of(dataset)
-        self.path = folder / f"{fingerprint(teacher, dataset, precision)[:32]}.npy"
+        made_by = (
+            f"{fingerprint(teacher, dataset, precision)} {Engine(self.device, precision).place} {torch.__version__}"
+        )
+        self.path = folder / f"{hashlib.sha256(made_by.encode()).hexdigest()[:32]}.npy"
         if not self.path.exists():
             check_room_of_answers(room_of_answers(dataset), folder)
             print(f"keeping the teacher's answers in {self.path}, up to {size_of(dataset) / 1e9:.2f} GB")
@@ -212,9 +222,9 @@ class Knowledge:
 
     A random crop and flip has few outcomes (50 for padding 2, 162 for padding 4), and a frozen teacher always gives the
     same logits for the same view. With a store they are computed once, and shared by all runs. All logits are then
-    rounded to half precision, those just computed as much as those looked up, so that a run learns the same from an
-    empty store as from a full one, up to the rounding of a teacher that runs on batches of other sizes. Never stored
-    are the logits of mixtures, which are other images, and of rotated views, and features.
+    rounded to half precision, those just computed as much as those looked up, and the teacher always runs on batches of
+    one size, so that a run learns the same from an empty store as from a full one, bit for bit. Never stored are the
+    logits of mixtures, which are other images, and of rotated views, and features.
 
     Args:
         teacher: network with ``teacher(images) -> logits [B, C]``; put into eval mode and never given a gradient.
@@ -293,7 +303,7 @@ class Knowledge:
         if not bool(known.any()):
             return
         shown = render_views(dataset.train_images[ids.to(stored.device)], views.to(stored.device), dataset.padding)
-        logits = self._run(dataset.normalise(shown), Needs()).logits
+        logits = self._run_in_equal_parts(dataset.normalise(shown))
         if not alike(logits[known].cpu(), stored[known].float().cpu()):
             raise ValueError(
                 f"{cache.path} holds answers of another teacher with the same weights and layers; choose another "
@@ -311,12 +321,18 @@ class Knowledge:
             # Rows are found on the CPU: indexing by a mask on an accelerator would wait for it.
             rows = torch.nonzero(unknown).flatten()
             here = rows.to(logits.device, non_blocking=True)
-            computed = self._run(batch.images[here], needs).logits.half()
+            computed = self._run_in_equal_parts(batch.images[here]).half()
             logits[here] = computed
             pure = torch.nonzero(~batch.mixed[rows]).flatten()
             new = rows[pure]
             self._store.write(batch.ids[new], batch.views[new], computed[pure.to(logits.device, non_blocking=True)])
         return Outputs(logits.float())
+
+    def _run_in_equal_parts(self, images: Tensor) -> Tensor:
+        """Logits [B, C] of images, whatever their number: the teacher is shown batches of one size, the last one filled up."""
+        size = IMAGES_AT_ONCE.get(images.device.type, 64)
+        filled = torch.cat([images, images[-1:].expand(-len(images) % size, -1, -1, -1)])
+        return torch.cat([self._run(part, Needs()).logits for part in filled.split(size)])[: len(images)]
 
     @torch.no_grad()
     def _run(self, images: Tensor, needs: Needs) -> Outputs:

@@ -263,8 +263,7 @@ def distill(
 
     Interrupting it stops between two batches; iterating again goes on from there. With ``checkpoint`` the state is
     saved after every epoch and at an interrupt, and a later call with the same arguments continues from the file, with
-    the same result as if it had never stopped: bit for bit with a bare teacher, and up to rounding with a cache in
-    memory, because the teacher then runs on batches of other sizes. The number of threads and the processor's instructions
+    the same result, bit for bit, as if it had never stopped. The number of threads and the processor's instructions
     change the last bits of a sum, and in time a result: the checkpoint names both. To compare results, train with one
     number of threads (``torch.set_num_threads``); the command kcd-teach always trains with one thread.
 

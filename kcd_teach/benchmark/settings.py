@@ -411,8 +411,7 @@ class Scale:
         precision: ``"float32"`` or ``"bfloat16"``; never chosen by itself, since results would differ with it.
         teacher_epochs: of a teacher that is trained here; ``None`` for as many as a student.
         store: ``"disk"`` keeps the teachers' answers for all runs on this machine, ``"memory"`` for all runs of a
-            process, see :class:`~kcd_teach.knowledge.Knowledge`: faster, but a resumed run is then equal up to rounding
-            only; ``"off"`` asks every time.
+            process, see :class:`~kcd_teach.knowledge.Knowledge`; ``"off"`` asks every time.
         teachers: ``"trained"`` here, or ``"bundled"``, the one that comes with the course's images.
     """
 

@@ -157,6 +157,23 @@ def test_readme_of_the_studies_names_every_study_and_its_date():
             assert all("/" not in file or file.startswith("../choice/") for file in content["files"])
 
 
+def test_what_a_repetition_changed_is_what_the_page_says():
+    page = " ".join(find_data_file("results/choice/README.md").read_text(encoding="utf-8").split())
+    first, second = (lesson.Study(name).store.records() for name in ("choice-2k", "ranking-2k"))
+    twice = sorted(first.keys() & second.keys())
+    equal = sum(first[key]["weights"] == second[key]["weights"] for key in twice)
+    accuracy = np.array([[100 * runs[key]["test_accuracy"][-1] for key in twice] for runs in (first, second)])
+    gaps = accuracy[0] - accuracy[1]
+    rows = {first[key]["row"] for key in twice}
+    seeds = [accuracy[0, [first[key]["row"] == row for key in twice]].std(ddof=1) for row in rows]
+    assert (
+        f"{len(twice)} runs of `ranking-2k` repeat runs of `choice-2k`, seed by seed: {equal} ended with the same weights, and "
+        f"the accuracies differ by {abs(gaps.mean()):.1f} points on average, with a standard deviation of {gaps.std(ddof=1):.1f} "
+        f"points and by at most {abs(gaps).max():.1f}. The seeds of one row have a standard deviation of {min(seeds):.1f} to "
+        f"{max(seeds):.1f} points."
+    ) in page
+
+
 def test_what_other_pages_say_about_the_verdict_holds():
     """Notebooks 00, 02, 05 and 08 say in words what these studies found; bring them up to date if this fails."""
     small, large, ranking = (lesson.Study(name) for name in ("choice-2k", "choice-10k", "ranking-2k"))
