@@ -58,6 +58,10 @@ def test_the_verdict_is_that_of_the_stored_studies():
         assert does_choosing_help.found(gaps, comparisons=8)["KC-KD 30% − random 30%"], (
             "the text says that both stand out"
         )
+    whole = [interval(does_choosing_help.Study(f"choice-{size}").gap("KC-KD 30%", "KD")) for size in ("2k", "10k")]
+    assert all(found.covers_zero for found in whole)
+    said = " and ".join(f"{found.mean:+.1f} ± {found.half_width:.1f}" for found in whole)
+    assert f"cannot be told apart on either ({said} points)".replace("-", "−") in verdict
     for epochs in (8, 72):
         found = interval(does_choosing_help.after(epochs))
         assert f"{found.mean:+.1f} ± {found.half_width:.1f}".replace("-", "−") in verdict

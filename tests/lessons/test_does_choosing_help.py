@@ -157,6 +157,16 @@ def test_readme_of_the_studies_names_every_study_and_its_date():
             assert all("/" not in file or file.startswith("../choice/") for file in content["files"])
 
 
+def test_what_notebook_06_says_of_the_price_holds():
+    def worst(study, row):
+        found = interval(lesson.Study(study).gap(row, "KD"))
+        return found.mean - found.half_width
+
+    assert -0.5 < worst("choice-2k", "KC-KD 30%") < worst("choice-10k", "KC-KD 30%")
+    assert -1.2 < worst("choice-convnet", "KC-KD 30%") < -0.8
+    assert -1.2 < worst("slice-choice", "KC-KD 70%") < -0.8
+
+
 def test_what_a_repetition_changed_is_what_the_page_says():
     page = " ".join(find_data_file("results/choice/README.md").read_text(encoding="utf-8").split())
     first, second = (lesson.Study(name).store.records() for name in ("choice-2k", "ranking-2k"))
