@@ -57,10 +57,14 @@ def said(monkeypatch):
     return ask
 
 
+def test_every_instrument_is_introduced():
+    assert laboratory.ABOUT.keys() == laboratory.INSTRUMENTS.keys()
+
+
 def test_page_names_every_instrument_and_nothing_from_elsewhere(said):
     (code, page), (_, style), (_, module) = said(("", None), ("instrument.css", None), ("double.js", None))
     assert code == 200
-    assert '{"double": "Twice"}' in page
+    assert '{"double": ["Twice", ""]}' in page
     assert "http" not in re.sub(r"http://www\.w3\.org", "", page)
     assert ".kcd" in style
     assert "export default drawing" in module

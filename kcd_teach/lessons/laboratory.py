@@ -57,6 +57,17 @@ INSTRUMENTS: dict[str, tuple[str, Callable[[], Instrument]]] = {
     "ratio": ("Condensation ratio", explorer),
 }
 """Part of the address -> title, and the function that makes the instrument; its annotation says of which kind."""
+ABOUT = {
+    "temperature": "In knowledge distillation (KD), a small network, the student, learns what a large one, the teacher, says of "
+    "each class. A higher temperature T softens what both say.",
+    "map": "Every point is a training image. Amount says how uncertain the teacher is of it, and so how much it has to tell; "
+    "value says how uncertain the student is.",
+    "loop": "Knowledge condensation records how uncertain the student is of each sample, and every few epochs drops those of "
+    "which it is surest.",
+    "ratio": "KC-KD is distillation (KD) that goes on with the samples of which the student is least certain. The ratio is the "
+    "share that is left in the last stage.",
+}
+"""Part of the address -> what somebody has to know who has not read the notebooks."""
 
 
 class Laboratory:
@@ -97,7 +108,8 @@ class _Page(RequestHandler):
         if name in ("", "instrument.css"):
             self.set_header("Content-Type", "text/css" if name else "text/html; charset=utf-8")
             text = (FOLDER / (name or "laboratory.html")).read_text(encoding="utf-8")
-            self.finish(text.replace("INSTRUMENTS", json.dumps({name: of[0] for name, of in INSTRUMENTS.items()})))
+            told = {name: [title, ABOUT.get(name, "")] for name, (title, _) in INSTRUMENTS.items()}
+            self.finish(text.replace("INSTRUMENTS", json.dumps(told)))
         elif name.removesuffix(".js") in INSTRUMENTS:
             self.set_header("Content-Type", "text/javascript; charset=utf-8")
             _, make = INSTRUMENTS[name.removesuffix(".js")]

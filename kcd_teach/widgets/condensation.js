@@ -122,8 +122,9 @@ const drawing = { render: instrument(({ model, root, controls, change }) => {
   const schedule = panel(""), ranking = panel(""), results = panel(""), who = panel(""), cut = panel("Just above and just below the cut"),
     pairs = panel("Before and after blending");
   const note = make("p", { class: "note two" }), came = make("p", { class: "note" });
-  const key = (role, text) => make("span", { class: "key", style: `--tint: var(--${role})` }, text);
-  who.all.append(make("p", { class: "note legend" }, key("kept", "kept"), key("mixed", "kept and blended"), key("dropped", "dropped")));
+  const key = (tint, text) => make("span", { class: "key", style: `--tint: ${tint}` }, text);
+  who.all.append(make("p", { class: "note legend" }, key("var(--kept)", "kept"), key("var(--mixed)", "kept and blended"),
+    key("color-mix(in srgb, var(--dropped) 30%, transparent)", "dropped")));
   results.all.append(note);
   const scrub = make("input", { type: "range", min: 0, step: 1, "aria-label": "event", input: () => { at = Number(scrub.value); redraw(); } });
   const scrubbed = make("output");
@@ -141,7 +142,7 @@ const drawing = { render: instrument(({ model, root, controls, change }) => {
     make("div", { class: "bar" }, controls.images, controls.preset, controls.ratio, pin),
     state, panels,
     make("div", { class: "bar more" }, controls.stages, controls.exponent, controls.mixing, reset,
-      make("span", { class: "note" }, "A thought experiment: recorded entropies are replayed, and no student is trained."
+      make("span", { class: "note" }, "A thought experiment: who stays is found by replaying recorded entropies. Accuracies were measured, in trainings of their own."
         + (fixed ? " What is grey moves in a running notebook." : ""))));
 
   /** A text in which no line ends within a number with its interval and its unit. */

@@ -179,7 +179,7 @@ class CondensationExplorer(Instrument):
             where = " and ".join([", ".join(ratios[:-1]), ratios[-1]] if len(ratios) > 1 else ratios)
             return None, f" Students were trained at {where} %." if where else "", ""
         said = f" Test accuracy as measured: {_spread(found)}" + (
-            f", of plain KD {_spread(plain[0])}." if plain and found is not plain[0] else "."
+            f"; plain KD reached {_spread(plain[0])}." if plain and found is not plain[0] else "."
         )
         beside = f"A random subset: {_spread(random)}. " if random else ""
         return found[1:3], said, f"{beside}Means of {found[3]} seeds, 95 % intervals."

@@ -20,7 +20,7 @@ function drawLoop(found) {
     [226, 0, "entropy recorded", `mean ${found.entropy.toFixed(2)} nats`, true],
     [226, 62, now ? "ranking" : "ranking: waits", now ? `after epoch ${event.epoch}, cut ${event.cut.toFixed(3)}` : found.next ? `until epoch ${found.next}` : "no event follows", now],
     [0, 62, now ? "keep, blend, drop" : event ? `last event, epoch ${event.epoch}` : "keep, blend, drop",
-      event ? `${count(event.left)} left, ${count(event.returned)} back, ${count(event.blended)} blended` : "no event so far", now],
+      event ? `${count(event.left)} out, ${count(event.returned)} back, ${count(event.blended)} blended` : "no event so far", now],
   ];
   const drawn = svg("svg", { viewBox: "0 0 430 108", class: "loop", role: "img",
     "aria-label": "The loop: the student answers, its entropy is recorded, the samples are ranked, and an event keeps, blends and drops" });
@@ -97,10 +97,16 @@ const drawing = { render: instrument(({ model, root, controls, answer }) => {
         pen.fillStyle = tint.ink; pen.textAlign = "right"; pen.fillText(`keep ${(100 * kept).toFixed(0)} %`, across(kept) - 4, 24);
       }
       pen.textAlign = "center"; pen.font = "bold 11px system-ui, sans-serif";
+      const circles = []; // one that would hide another stands above it, on a stalk
       for (let i = 0; i < pictures.length; i += 1) {
+        const over = across(x[i]);
+        let raised = up(y[i]);
+        while (circles.some(([otherOver, otherRaised]) => Math.hypot(over - otherOver, raised - otherRaised) < 17)) raised -= 4;
+        circles.push([over, raised]);
         pen.fillStyle = tint.ground; pen.strokeStyle = tint[SHAPES[roles[row + i]]]; pen.lineWidth = 2;
-        pen.beginPath(); pen.arc(across(x[i]), up(y[i]), 8, 0, 7); pen.fill(); pen.stroke();
-        pen.fillStyle = tint.ink; pen.fillText(String(i + 1), across(x[i]), up(y[i]) + 4);
+        pen.beginPath(); pen.moveTo(over, up(y[i])); pen.lineTo(over, raised); pen.stroke();
+        pen.beginPath(); pen.arc(over, raised, 8, 0, 7); pen.fill(); pen.stroke();
+        pen.fillStyle = tint.ink; pen.fillText(String(i + 1), over, raised + 4);
       }
       boxes.forEach((box, i) => {
         const role = SHAPES[roles[row + i]];

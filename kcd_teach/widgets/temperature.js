@@ -48,8 +48,8 @@ const drawing = { render: instrument(({ model, root, controls, change, answer })
   const tiles = new Tiles();
   const panel = (note) => { const head = make("h3"), body = make("div"); return { head, body,
     all: make("div", { class: "panel" }, head, body, make("p", { class: "note" }, note)) }; };
-  const teacher = panel("the teacher, which does not change"), student = panel("the student, which learns to say the same"),
-    push = panel("◀ a step raises this logit, or lowers it ▶");
+  const teacher = panel("the teacher, whose weights stay as they are"), student = panel("the student, which learns to say the same"),
+    push = panel("T × (student − teacher): ◀ a step raises this logit, or lowers it ▶");
   const large = make("canvas", { width: 112, height: 112, class: "large", role: "img" });
   const caption = make("p", { class: "note" });
   const small = labels.map((label, i) => tile("", ""));
