@@ -58,7 +58,7 @@ gpu: $(VENV)/.test                 ## what a GPU is wanted for: its tests, step 
 	$(PY) -m tests.benchmarks.gpu $(PARTS) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(DATA),--data $(DATA)) $(GPUFLAGS)
 
 # The studies on choosing by value, with the value measures and the altered images that their plans name.
-CHOICE := choice-2k choice-10k choice-500 choice-length choice-convnet ranking-2k wrong-labels rare-class duplicates
+CHOICE := choice-2k choice-10k choice-500 choice-length choice-convnet ranking-2k ranking-10k wrong-labels rare-class duplicates
 OWN    := --with data/results/choice/ranking_measures.py --with data/results/choice/altered_images.py
 
 studies: $(VENV)/.test             ## repeat every stored measurement (half a day on two cores)

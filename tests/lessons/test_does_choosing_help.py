@@ -115,8 +115,8 @@ def test_the_reading_says_what_stands_out_and_the_numbers_give_its_size():
 
 
 STUDIES = (
-    "choice-2k", "choice-10k", "choice-500", "choice-length", "choice-convnet", "ranking-2k", "wrong-labels", "rare-class",
-    "duplicates",
+    "choice-2k", "choice-10k", "choice-500", "choice-length", "choice-convnet", "ranking-2k", "ranking-10k",
+    "wrong-labels", "rare-class", "duplicates",
 )  # fmt: skip
 
 
