@@ -217,7 +217,7 @@ def outcome_random(gaps: Sequence[float]) -> tuple[str, str]:
     answer = options[0] if low <= 0 else options[2] if seen.mean >= 1 else options[1]
     return answer, (
         f"The interval of the difference reaches from {low:+.1f} to {high:+.1f} points. Both rows show the same number of "
-        "samples in every epoch; the only thing that differs is which samples these are."
+        "samples in every epoch. KC-KD chooses them by value and blends some; which of the two helps is asked below."
     )
 
 
@@ -228,8 +228,8 @@ def outcome_size(small: Sequence[float], large: Sequence[float]) -> tuple[str, s
     noise = math.hypot(one.half_width, other.half_width)
     answer = "about the same" if abs(change) < noise else "larger" if change > 0 else "smaller"
     return answer, (
-        f"The lead is {one.text('+')} points on 2,000 images and {other.text('+')} points on 10,000. Where there are many "
-        "images, a random third of them still holds examples of nearly everything that has to be learned."
+        f"The lead is {one.text('+')} points on 2,000 images and {other.text('+')} points on 10,000. A likely "
+        "reason: a random third of many images still holds examples of nearly everything that has to be learned."
     )
 
 
