@@ -167,6 +167,16 @@ def test_what_notebook_06_says_of_the_price_holds():
     assert -1.2 < worst("slice-choice", "KC-KD 70%") < -0.8
 
 
+def test_what_notebook_06_says_of_fixed_lists_holds():
+    study = lesson.Study("ranking-10k")
+    for fixed in ("another student", "teacher's entropy"):
+        ahead = interval(study.gap("entropy 70%", f"{fixed}, fixed 70%"))
+        assert ahead.mean < -ahead.half_width
+    for ratio in (70, 30):
+        leads = {name: study.gap(f"{name} {ratio}%", f"random {ratio}%") for name in ("entropy", "margin", "loss")}
+        assert all(abs(np.mean(gaps)) < 0.8 for gaps in leads.values())
+
+
 def test_what_a_repetition_changed_is_what_the_page_says():
     page = " ".join(find_data_file("results/choice/README.md").read_text(encoding="utf-8").split())
     first, second = (lesson.Study(name).store.records() for name in ("choice-2k", "ranking-2k"))
