@@ -7,7 +7,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from kcd_teach.figures.picture import shrink_png
 from kcd_teach.lessons.laboratory import INSTRUMENTS
 from tests.browser.chromium import browser, opened, settled
 
@@ -20,4 +19,4 @@ if __name__ == "__main__":
             with opened(chromium, file, width=900, height=620) as page:
                 shown = page.locator(".kcd").first
                 settled(shown)
-                (folder / f"{name}.png").write_bytes(shrink_png(shown.screenshot()))
+                shown.screenshot(path=folder / f"{name}.png")
