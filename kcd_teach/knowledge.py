@@ -27,8 +27,8 @@ IMAGES_AT_ONCE = {"cpu": 16, "cuda": 64}
 """Device -> images that a teacher whose logits are cached is shown in every batch.
 
 The last bits of a logit depend on how many images come with it. Where that number never changes, they do not depend on what
-the cache already held, nor a run on those before it. Few images waste little where most is cached, and 16 already keep a
-processor's core as busy as 64 do."""
+the cache already held, nor a run on those before it. Few images waste little where most is cached, and 16 keep a
+processor's core nearly as busy as 64 do."""
 
 
 def shape_of(dataset: Dataset) -> tuple[int, int, int]:
